@@ -1,0 +1,53 @@
+"""Other people's implementations, made importable so that tests can compare against them.
+
+torchvision's and timm's wheels are built for CUDA; beside a CPU-only torch their import fails with `operator
+torchvision::nms does not exist`, because torchvision registers fake kernels for operators it did not load. Those
+registrations are left out while torchvision is imported; its transforms and timm's models need none of them.
+Product code never imports either.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+
+@contextmanager
+def _without_fake_kernels() -> Iterator[None]:
+    """Ignore `torch.library.register_fake` for torchvision's operators, and warnings that are not ours."""
+    import torch
+
+    real: Callable[..., Any] = torch.library.register_fake
+
+    def register_fake(op: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(op, str) and op.startswith("torchvision::"):
+            return lambda function: function
+        return real(op, *args, **options)
+
+    with mock.patch.object(torch.library, "register_fake", register_fake), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@functools.cache
+def torchvision() -> ModuleType:
+    """torchvision, with `torchvision.transforms` and `torchvision.transforms.v2` imported."""
+    with _without_fake_kernels():
+        importlib.import_module("torchvision.transforms.v2")
+        return importlib.import_module("torchvision")
+
+
+@functools.cache
+def timm() -> ModuleType:
+    """timm, with `timm.data` and `timm.models` imported."""
+    torchvision()
+    with _without_fake_kernels():
+        importlib.import_module("timm.data")
+        importlib.import_module("timm.models")
+        return importlib.import_module("timm")
