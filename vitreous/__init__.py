@@ -1,0 +1,78 @@
+"""The Vision Transformer, whole: train it, fine-tune it, evaluate it, look inside it, ship it.
+
+Every public name lives in one room of the house and is fetched when it is first used, so importing costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vitreous.config import ModelCard as ModelCard
+    from vitreous.config import PreprocessConfig as PreprocessConfig
+    from vitreous.config import Recipe as Recipe
+    from vitreous.config import ViTConfig as ViTConfig
+    from vitreous.errors import VitreousError as VitreousError
+    from vitreous.evaluation.evaluate import evaluate as evaluate
+    from vitreous.model.prepare import prepare as prepare
+    from vitreous.model.vit import Features as Features
+    from vitreous.model.vit import ViT as ViT
+    from vitreous.model.vit import create_model as create_model
+    from vitreous.predict import Predictor as Predictor
+    from vitreous.training.job import finetune as finetune
+    from vitreous.training.job import pretrain as pretrain
+    from vitreous.training.job import resume as resume
+    from vitreous.weights.dialect import load as load
+    from vitreous.zoo import model_names as list_models
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Features": "model.vit",
+    "ModelCard": "config",
+    "Predictor": "predict",
+    "PreprocessConfig": "config",
+    "Recipe": "config",
+    "ViT": "model.vit",
+    "ViTConfig": "config",
+    "VitreousError": "errors",
+    "create_model": "model.vit",
+    "evaluate": "evaluation.evaluate",
+    "finetune": "training.job",
+    "list_models": "zoo:model_names",
+    "load": "weights.dialect",
+    "prepare": "model.prepare",
+    "pretrain": "training.job",
+    "resume": "training.job",
+}
+
+__all__ = [  # noqa: RUF022  the order of a reader, not of the alphabet
+    "create_model",
+    "load",
+    "prepare",
+    "pretrain",
+    "finetune",
+    "resume",
+    "evaluate",
+    "Predictor",
+    "list_models",
+    "ViT",
+    "Features",
+    "ViTConfig",
+    "PreprocessConfig",
+    "Recipe",
+    "ModelCard",
+    "VitreousError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vitreous' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(f"vitreous.{module}"), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
