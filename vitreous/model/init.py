@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
+from vitreous.model.attention import Attention
+from vitreous.model.layers import Mlp, PatchEmbed
+
 if TYPE_CHECKING:
     from vitreous.model.vit import ViT
 
@@ -26,23 +29,26 @@ def init_weights(model: ViT, generator: Generator | None = None) -> None:
         model: changed in place.
         generator: source of randomness; None takes PyTorch's global one.
     """
-    lecun_normal(model.patch_embed.proj.weight, generator)
-    nn.init.zeros_(_bias(model.patch_embed.proj))
     nn.init.normal_(model.pos_embed, std=0.02, generator=generator)
     if model.cls_token is not None:
         nn.init.zeros_(model.cls_token)
-    for block in model.blocks:
-        for part in block.attn.qkv.weight.chunk(3):
-            nn.init.xavier_uniform_(part, generator=generator)
-        nn.init.xavier_uniform_(block.attn.proj.weight, generator=generator)
-        for layer in (block.attn.qkv, block.attn.proj):
-            nn.init.zeros_(_bias(layer))
-        for layer in (block.mlp.fc1, block.mlp.fc2):
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.normal_(_bias(layer), std=1e-6, generator=generator)
-    for norm in (m for m in model.modules() if isinstance(m, nn.LayerNorm)):
-        nn.init.ones_(norm.weight)
-        nn.init.zeros_(norm.bias)
+    for module in model.modules():
+        match module:
+            case PatchEmbed():
+                lecun_normal(module.proj.weight, generator)
+                _zero_bias(module.proj)
+            case Attention():
+                for matrix in (*module.qkv.weight.chunk(3), module.proj.weight):
+                    nn.init.xavier_uniform_(matrix, generator=generator)
+                _zero_bias(module.qkv)
+                _zero_bias(module.proj)
+            case Mlp():
+                for layer in (module.fc1, module.fc2):
+                    nn.init.xavier_uniform_(layer.weight, generator=generator)
+                    nn.init.normal_(layer.bias, std=1e-6, generator=generator)
+            case nn.LayerNorm():
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
     init_head(model, generator)
 
 
@@ -56,10 +62,10 @@ def init_head(model: ViT, generator: Generator | None = None) -> None:
     """
     if model.pre_logits is not None:
         lecun_normal(model.pre_logits.fc.weight, generator)
-        nn.init.zeros_(_bias(model.pre_logits.fc))
+        _zero_bias(model.pre_logits.fc)
     if isinstance(model.head, nn.Linear):
         nn.init.zeros_(model.head.weight)
-        nn.init.zeros_(_bias(model.head))
+        _zero_bias(model.head)
 
 
 def lecun_normal(weight: Tensor, generator: Generator | None) -> None:
@@ -73,6 +79,6 @@ def lecun_normal(weight: Tensor, generator: Generator | None) -> None:
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
 
 
-def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias
+def _zero_bias(layer: nn.Linear | nn.Conv2d) -> None:
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

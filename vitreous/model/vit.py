@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -188,13 +189,13 @@ def create_model(
         seed: fixes the weights; None draws from PyTorch's global generator.
     """
     config = find_model(model) if isinstance(model, str) else model
-    wanted = {
+    changes: dict[str, Any] = {
         "num_classes": num_classes,
         "image_size": None if image_size is None else as_pair(image_size),
         "dropout": dropout,
         "representation_size": representation_size,
     }
-    config = dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
+    config = dataclasses.replace(config, **{name: value for name, value in changes.items() if value is not None})
     with torch.device("meta"):
         vit = ViT(config)
     vit = vit.to_empty(device="cpu")
