@@ -1,0 +1,62 @@
+"""What was measured on this machine, remembered, so that a choice made by measuring is made once and stays.
+
+One small JSON file in the person's cache folder (`VITREOUS_CACHE` moves it). Nothing in it is needed: deleting it
+only means measuring again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def cache_folder() -> Path:
+    """Where vitreous may keep things between runs; it need not exist yet."""
+    if asked := os.environ.get("VITREOUS_CACHE"):
+        return Path(asked)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "vitreous"
+
+
+def remembered(key: str, measure: Callable[[], Any]) -> Any:
+    """What `measure` gave when `key` was first asked for on this machine.
+
+    Args:
+        key: everything the outcome may depend on, versions included.
+        measure: called only for a new key; its answer must survive JSON.
+    """
+    path = cache_folder() / "measured.json"
+    known = _read(path)
+    if key not in known:
+        known = {**_read(path), key: measure()}
+        _write(path, known)
+    return known[key]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, known: dict[str, Any]) -> None:
+    # a read-only home costs a second measurement, never the work itself
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".measured-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(known, file, indent=1, sort_keys=True)
+        os.replace(temporary, path)
