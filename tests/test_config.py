@@ -1,0 +1,378 @@
+"""Configs refuse nonsense when they are made, and survive the trip through JSON."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jaxtyping
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vitreous.config import (
+    AugmentConfig,
+    ModelCard,
+    PreprocessConfig,
+    Recipe,
+    TrainOptions,
+    ViTConfig,
+    as_pair,
+    from_json,
+    grid_of,
+    to_json,
+)
+from vitreous.errors import ConfigError
+
+VIT: dict[str, Any] = {"embed_dim": 28, "depth": 3, "num_heads": 4, "mlp_dim": 44}
+RECIPE: dict[str, Any] = {"name": "r", "purpose": "finetune", "epochs": 3}
+
+
+@pytest.fixture(autouse=True)
+def configs_speak_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside the test run no hook checks types before the config does."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def refused(make: Callable[..., Any], wanted: dict[str, Any], message: str, **wrong: Any) -> ConfigError:
+    """The ConfigError, exit code 2, that says `message`."""
+    with pytest.raises(ConfigError) as caught:
+        make(**{**wanted, **wrong})
+    assert message in str(caught.value)
+    assert 2 == caught.value.exit_code
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"embed_dim": 30}, "embed_dim 30 is not divisible by num_heads 4"),
+        ({"embed_dim": 0}, "embed_dim must be above 0, got 0"),
+        ({"depth": -1}, "depth must be above 0, got -1"),
+        ({"num_heads": True}, "num_heads must be above 0, got True"),
+        ({"mlp_dim": 4.5}, "ViTConfig.mlp_dim must be int, got 4.5"),
+        ({"in_channels": 0}, "in_channels must be above 0, got 0"),
+        ({"num_classes": -1}, "num_classes must be 0 or more, got -1"),
+        ({"representation_size": 0}, "representation_size must be above 0, got 0"),
+        ({"norm_eps": 0.0}, "norm_eps must be above 0, got 0.0"),
+        ({"norm_eps": math.nan}, "norm_eps must be above 0, got nan"),
+        ({"dropout": 1.0}, "dropout must lie in [0, 1), got 1.0"),
+        ({"dropout": -0.1}, "dropout must lie in [0, 1), got -0.1"),
+        ({"dropout": math.nan}, "dropout must lie in [0, 1), got nan"),
+        ({"gelu": "quick"}, "ViTConfig.gelu must be one of 'erf', 'tanh', got 'quick'"),
+        ({"pool": "max"}, "ViTConfig.pool must be one of 'cls', 'mean', got 'max'"),
+        ({"pool": "cls", "class_token": False}, "pool='cls' needs a class token"),
+        ({"image_size": 224}, "ViTConfig.image_size must be"),
+        ({"image_size": (224, 224, 3)}, "ViTConfig.image_size must be"),
+        ({"image_size": [224, 224]}, "ViTConfig.image_size must be"),
+        ({"image_size": (0, 16)}, "height: image 0 and patch 16 must be at least 1 pixel"),
+    ],
+)
+def test_impossible_architectures(wrong: dict[str, Any], message: str) -> None:
+    """Each is refused with the field, the rule and the value."""
+    refused(ViTConfig, VIT, message, **wrong)
+
+
+def test_missing_fields_are_named() -> None:
+    """An architecture has no default width."""
+    with pytest.raises(TypeError, match="embed_dim"):
+        ViTConfig(**{key: value for key, value in VIT.items() if key != "embed_dim"})
+
+
+@pytest.mark.parametrize(
+    ("image_size", "patch_size", "axis", "near"),
+    [
+        ((25, 40), (8, 8), "image height 25 is not divisible by patch height 8", "an image height of 24 or 32 pixels"),
+        ((24, 41), (8, 10), "image width 41 is not divisible by patch width 10", "an image width of 40 or 50 pixels"),
+        ((5, 40), (8, 8), "image height 5 is not divisible by patch height 8", "an image height of 8 pixels"),
+    ],
+)
+def test_sizes_that_do_not_divide(image_size: Any, patch_size: Any, axis: str, near: str) -> None:
+    """The error names the axis and the nearest sizes that divide, and those really do."""
+    error = refused(ViTConfig, VIT, axis, image_size=image_size, patch_size=patch_size)
+    assert near == error.remedy
+
+
+@given(
+    image=st.tuples(st.integers(1, 200), st.integers(1, 200)), patch=st.tuples(st.integers(1, 40), st.integers(1, 40))
+)
+def test_grid_is_exact_or_refused(image: tuple[int, int], patch: tuple[int, int]) -> None:
+    """Either patches tile the image exactly, or every size the error proposes would."""
+    if image[0] % patch[0] == 0 and image[1] % patch[1] == 0:
+        rows, columns = grid_of(image, patch)
+        assert image == (rows * patch[0], columns * patch[1])
+        return
+    with pytest.raises(ConfigError) as caught:
+        grid_of(image, patch)
+    axis = 0 if "height" in caught.value.what else 1
+    proposed = [int(word) for word in str(caught.value.remedy).split() if word.isdigit()]
+    assert proposed
+    assert all(size > 0 and size % patch[axis] == 0 for size in proposed)
+    assert all(abs(size - image[axis]) < patch[axis] for size in proposed)
+
+
+def test_what_follows_from_an_architecture() -> None:
+    """Grid, head width and whether there is a class token are derived, never given twice."""
+    config = ViTConfig(**VIT, image_size=(24, 40), patch_size=(8, 10))
+    assert ((3, 4), 7, True) == (config.grid, config.head_dim, config.class_token)
+    assert ViTConfig(**VIT, pool="mean").class_token is False
+    assert ViTConfig(**VIT, pool="mean", class_token=True).class_token is True
+    assert ((7, 7), (7, 9)) == (as_pair(7), as_pair((7, 9)))
+
+
+def test_configs_are_values() -> None:
+    """Frozen, comparable and without loose attributes."""
+    config = ViTConfig(**VIT)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.depth = 4  # type: ignore[misc]
+    assert config == ViTConfig(**VIT)
+    assert config != dataclasses.replace(config, depth=4)
+    assert not hasattr(config, "__dict__")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"image_size": (0, 3)}, "image_size must be positive, got (0, 3)"),
+        ({"crop_ratio": 0.0}, "crop_ratio must lie in (0, 1], got 0.0"),
+        ({"crop_ratio": 1.1}, "crop_ratio must lie in (0, 1], got 1.1"),
+        ({"interpolation": "cubic"}, "PreprocessConfig.interpolation must be one of"),
+        ({"resize": "pad"}, "PreprocessConfig.resize must be one of 'cover', 'squash', got 'pad'"),
+        ({"mean": (0.5,)}, "must have one entry per channel"),
+        ({"std": (0.5, 0.0, 0.5)}, "std above 0"),
+    ],
+)
+def test_impossible_preprocessing(wrong: dict[str, Any], message: str) -> None:
+    """Each is refused with the field, the rule and the value."""
+    refused(PreprocessConfig, {}, message, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"crop_area": (0.5, 0.1)}, "crop_area must be a rising pair of positive numbers, got (0.5, 0.1)"),
+        ({"crop_area": (0.0, 1.0)}, "crop_area must be a rising pair"),
+        ({"crop_area": (0.5, 1.5)}, "crop_area cannot exceed the whole image, got (0.5, 1.5)"),
+        ({"crop_aspect": (2.0, 1.0)}, "crop_aspect must be a rising pair"),
+        ({"rotate": 181.0}, "rotate"),
+        ({"shift": 1.0}, "shift"),
+        ({"zoom": -0.1}, "zoom"),
+        ({"crop": "random"}, "AugmentConfig.crop must be one of 'inception', 'centre', got 'random'"),
+    ],
+)
+def test_impossible_augmentation(wrong: dict[str, Any], message: str) -> None:
+    """Each is refused with the field, the rule and the value."""
+    refused(AugmentConfig, {}, message, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 10}, "give either epochs or steps"),
+        ({"epochs": None}, "give either epochs or steps"),
+        ({"epochs": 0}, "must be above 0, got 0"),
+        ({"epochs": math.nan}, "must be above 0, got nan"),
+        ({"warmup_steps": 3, "warmup_fraction": 0.1}, "warmup_steps or warmup_fraction, not both"),
+        ({"warmup_steps": -1}, "warmup_steps"),
+        ({"warmup_fraction": 1.5}, "warmup_fraction"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be above 0, got nan"),
+        ({"batch_size": 0}, "batch_size must be above 0, got 0"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"betas": (0.9, 1.0)}, "betas"),
+        ({"clip_norm": 0.0}, "clip_norm"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"average_decay": 1.0}, "average_decay must lie in (0, 1), got 1.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing must lie in [0, 1), got 1.0"),
+        ({"image_size": (0, 32)}, "image_size"),
+        ({"optimizer": "lion"}, "Recipe.optimizer must be one of 'adam', 'sgd', got 'lion'"),
+        ({"purpose": "evaluate"}, "Recipe.purpose must be one of"),
+    ],
+)
+def test_impossible_recipes(wrong: dict[str, Any], message: str) -> None:
+    """Each is refused with the field, the rule and the value."""
+    refused(Recipe, RECIPE, message, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 3, "steps": 10}, "--epochs and --steps exclude each other"),
+        ({"epochs": -1.0}, "epochs must be above 0, got -1.0"),
+        ({"epochs": math.nan}, "epochs must be above 0, got nan"),
+        ({"learning_rate": math.nan}, "learning_rate must be above 0, got nan"),
+        ({"learning_rate": math.inf}, "learning_rate"),
+        ({"batch_size": 0}, "batch_size must be above 0, got 0"),
+        ({"micro_batch": 0}, "micro_batch must be above 0, got 0"),
+        ({"threads": 0}, "threads must be above 0, got 0"),
+        ({"val": 0.0}, "--val must lie between 0 and 1, got 0.0"),
+        ({"val": 1.0}, "--val must lie between 0 and 1, got 1.0"),
+        ({"seed": -1}, "--seed must be 0 or more, got -1"),
+        ({"image_size": 0}, "image_size"),
+        ({"precision": "float16"}, "TrainOptions.precision must be one of"),
+        ({"bad_images": "ignore"}, "TrainOptions.bad_images must be one of 'error', 'skip', got 'ignore'"),
+    ],
+)
+def test_impossible_options(wrong: dict[str, Any], message: str) -> None:
+    """Each is refused with the flag or field, the rule and the value."""
+    refused(TrainOptions, {}, message, **wrong)
+
+
+@pytest.mark.parametrize(
+    "data", [{"classes": [1, 2]}, {"classes": "cat"}, {"provenance": ["x"]}, {"licence": 3}, {"features": None}]
+)
+def test_a_card_from_a_strange_file_is_checked(data: dict[str, Any]) -> None:
+    """A card comes out of files that others wrote: kinds are checked there as everywhere."""
+    with pytest.raises(ConfigError, match="ModelCard"):
+        from_json(ModelCard, data)
+
+
+def test_unknown_fields_are_refused_with_the_nearest() -> None:
+    """A typing error in a file does not pass in silence."""
+    with pytest.raises(ConfigError, match="ViTConfig has no field 'num_head'") as caught:
+        from_json(ViTConfig, to_json(ViTConfig(**VIT)) | {"num_head": 3})
+    assert "num_heads" in str(caught.value.why)
+
+
+def test_missing_fields_are_refused() -> None:
+    """Fields without a default must be there."""
+    with pytest.raises(ConfigError, match=r"ViTConfig is incomplete: .*embed_dim"):
+        from_json(ViTConfig, {"depth": 3, "num_heads": 4, "mlp_dim": 44})
+
+
+@pytest.mark.parametrize("data", [None, [], "vit-b16", 3])
+def test_what_is_no_object_is_refused(data: Any) -> None:
+    """JSON of another kind is one clear error."""
+    with pytest.raises(ConfigError, match=f"ViTConfig is written as an object, got {type(data).__name__}"):
+        from_json(ViTConfig, data)
+
+
+@pytest.mark.parametrize("data", [{"image_size": {"height": 3}}, {"image_size": [[1], 2]}, {"image_size": "big"}])
+def test_nested_nonsense_is_refused(data: dict[str, Any]) -> None:
+    """Values of the wrong shape end in a ConfigError, never in another exception."""
+    with pytest.raises(ConfigError):
+        from_json(ViTConfig, VIT | data)
+
+
+unit = st.floats(0.0, 0.99)
+positive = st.floats(1e-6, 1e3)
+small = st.integers(1, 64)
+sizes = st.tuples(small, small)
+
+
+@st.composite
+def vits(draw: st.DrawFn) -> ViTConfig:
+    """Any architecture that can exist."""
+    heads, patch, grid = draw(st.integers(1, 8)), draw(sizes), draw(sizes)
+    pool = draw(st.sampled_from(["cls", "mean"]))
+    return ViTConfig(
+        name=draw(st.text(max_size=9)),
+        image_size=(patch[0] * grid[0], patch[1] * grid[1]),
+        patch_size=patch,
+        in_channels=draw(small),
+        embed_dim=heads * draw(small),
+        depth=draw(small),
+        num_heads=heads,
+        mlp_dim=draw(small),
+        num_classes=draw(st.integers(0, 9)),
+        pool=pool,
+        class_token=draw(st.sampled_from([None, True] if pool == "cls" else [None, True, False])),
+        representation_size=draw(st.none() | small),
+        gelu=draw(st.sampled_from(["erf", "tanh"])),
+        norm_eps=draw(st.floats(1e-12, 1e-1)),
+        dropout=draw(unit),
+    )
+
+
+preprocessings = st.builds(
+    PreprocessConfig,
+    image_size=sizes,
+    resize=st.sampled_from(["cover", "squash"]),
+    crop_ratio=st.floats(0.01, 1.0),
+    interpolation=st.sampled_from(["nearest", "bilinear", "bicubic", "box", "lanczos"]),
+    mean=st.tuples(unit, unit, unit),
+    std=st.tuples(positive, positive, positive),
+)
+augmentations = st.builds(
+    AugmentConfig,
+    crop=st.sampled_from(["inception", "centre"]),
+    crop_area=st.tuples(st.floats(0.01, 0.5), st.floats(0.5, 1.0)),
+    crop_aspect=st.tuples(st.floats(0.1, 1.0), st.floats(1.0, 9.0)),
+    flip=st.booleans(),
+    rotate=st.floats(0.0, 180.0),
+    shift=unit,
+    zoom=unit,
+)
+recipes = st.builds(
+    Recipe,
+    name=st.text(max_size=9),
+    purpose=st.sampled_from(["pretrain", "finetune"]),
+    optimizer=st.sampled_from(["adam", "sgd"]),
+    learning_rate=positive,
+    betas=st.tuples(unit, unit),
+    weight_decay=positive,
+    schedule=st.sampled_from(["cosine", "linear"]),
+    warmup_steps=st.none() | small,
+    epochs=st.floats(0.1, 900.0) | small,
+    batch_size=small,
+    clip_norm=st.none() | positive,
+    label_smoothing=unit,
+    dropout=st.none() | unit,
+    hidden_head=st.booleans(),
+    average_decay=st.none() | st.floats(0.01, 0.999),
+    image_size=st.none() | sizes,
+    augment=augmentations,
+)
+options = st.builds(
+    TrainOptions,
+    run=st.none() | st.text(max_size=9),
+    recipe=st.none() | st.text(max_size=9),
+    epochs=st.none() | positive,
+    image_size=st.none() | small | sizes,
+    val=st.floats(0.01, 0.99),
+    bad_images=st.sampled_from(["error", "skip"]),
+    seed=st.integers(0, 2**40),
+    threads=st.none() | small,
+    precision=st.sampled_from(["auto", "float32", "bfloat16"]),
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+cards = st.builds(
+    ModelCard,
+    architecture=st.none() | vits(),
+    preprocess=preprocessings,
+    classes=st.lists(st.text(max_size=5), max_size=4).map(tuple),
+    features=st.text(max_size=9),
+    provenance=st.dictionaries(st.text(max_size=5), json_values, max_size=3),
+    licence=st.text(max_size=9),
+)
+
+
+@given(st.one_of(vits(), preprocessings, augmentations, recipes, options, cards))
+def test_json_round_trip(config: Any) -> None:
+    """Through a JSON text and back every config is equal to itself, types of its values included."""
+    text = json.dumps(to_json(config))
+    again = from_json(type(config), json.loads(text))
+    assert config == again
+    assert repr(config) == repr(again)
+
+
+@pytest.mark.parametrize(
+    "cls", [ViTConfig, PreprocessConfig, AugmentConfig, Recipe, TrainOptions, ModelCard], ids=lambda cls: cls.__name__
+)
+def test_every_field_explains_itself(cls: type) -> None:
+    """A docstring under each field is what the help texts are made of."""
+    body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
+    for field, text in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign):
+            assert isinstance(text, ast.Expr), f"{cls.__name__}.{field.target.id} has no docstring"  # type: ignore[union-attr]
+            assert isinstance(text.value, ast.Constant)
