@@ -1,8 +1,8 @@
 """Other people's implementations, made importable so that tests can compare against them.
 
-torchvision's and timm's wheels are built for CUDA; beside a CPU-only torch their import fails with `operator
-torchvision::nms does not exist`, because torchvision registers fake kernels for operators it did not load. Those
-registrations are left out while torchvision is imported; its transforms and timm's models need none of them.
+torchvision's wheel is built for CUDA; beside a CPU-only torch its import, and timm's, fails with `operator
+torchvision::nms does not exist`, because it registers fake kernels for operators that it could not load. Those
+registrations are left out while it is imported; its transforms and timm's models need none of them.
 Product code never imports either.
 """
 

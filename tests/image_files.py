@@ -1,0 +1,88 @@
+"""Image files written by hand for tests, without Pillow: what is in them is known byte by byte."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    """(height, width, 3) uint8: a smooth picture without any symmetry."""
+    y, x = np.mgrid[0:height, 0:width]
+    red = 20 + 200 * x / max(width - 1, 1)
+    green = 235 - 180 * y / max(height - 1, 1)
+    blue = 40 + 60 * x / max(width - 1, 1) + 90 * y / max(height - 1, 1)
+    return np.stack([red, green, blue], axis=-1).astype(np.uint8)
+
+
+def png(samples: np.ndarray, colour_type: int, *chunks: tuple[bytes, bytes], depth: int | None = None) -> bytes:
+    """A PNG file of (H, W) or (H, W, C) samples, uint8 or uint16; `chunks` go before the pixels.
+
+    Args:
+        samples: what is stored, row by row.
+        colour_type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
+        chunks: (type, content), such as tRNS, PLTE or eXIf.
+        depth: bits a sample; by default those of the dtype. Below 8 the samples of a row are packed.
+    """
+    height, width = samples.shape[:2]
+    depth = depth or samples.dtype.itemsize * 8
+    if depth < 8:
+        bits = (samples[:, :, None] >> np.arange(depth)[::-1]) & 1
+        rows = np.packbits(bits.reshape(height, -1), axis=1)
+    else:
+        rows = samples.reshape(height, -1).astype(samples.dtype.newbyteorder(">"))
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in parts)
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG file whose header speaks of a large RGB image, with next to nothing behind it."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(bytes(100)))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def tiff(pixels: bytes, height: int, width: int, *, order: str = "<", **tags: int) -> bytes:
+    """An uncompressed TIFF file with one strip; tags are grey, 8 bits, black is zero unless given.
+
+    Args:
+        pixels: as they lie in the file.
+        height: rows.
+        width: columns.
+        order: "<" little or ">" big endian.
+        tags: bits, photometric, sample_format, samples, subfile, orientation.
+    """
+    ids = {"subfile": 254, "orientation": 274, "sample_format": 339}
+    entries = {
+        **{256: width, 257: height, 258: tags.pop("bits", 8), 259: 1, 262: tags.pop("photometric", 1)},
+        **{273: 0, 277: tags.pop("samples", 1), 278: height, 279: len(pixels)},
+        **{ids[name]: value for name, value in tags.items()},
+    }
+    start = 8 + 2 + 12 * len(entries) + 4
+    entries[273] = start
+    directory = b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(entries))
+    return head + directory + struct.pack(order + "I", 0) + pixels
+
+
+def exif(orientation: int, *, order: str = "<", kind: int = 3, before: int = 0) -> bytes:
+    """An EXIF block that says how the camera was held.
+
+    Args:
+        orientation: 1 to 8.
+        order: "<" little or ">" big endian.
+        kind: TIFF type of the value: 3 short, 4 long.
+        before: number of other entries in front of it.
+    """
+    others = b"".join(struct.pack(order + "HHII", 0x0100 + i, 4, 1, 6) for i in range(before))
+    value = struct.pack(order + {3: "Hxx", 4: "I"}[kind], orientation)
+    entry = struct.pack(order + "HHI", 0x0112, kind, 1) + value
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, before + 1)
+    return b"Exif\0\0" + head + others + entry + struct.pack(order + "I", 0)
