@@ -1,0 +1,97 @@
+"""Verbs that train: `finetune`, `pretrain` and `resume`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from vitreous import console
+from vitreous.cli.answer import Answer, Common
+from vitreous.cli.flags import positional
+from vitreous.cli.words import command, harmless, next_steps
+from vitreous.config import TrainOptions
+from vitreous.results import RunResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finetune:
+    """Transfer a model to your images, and measure how good it became."""
+
+    data: str = positional()
+    """Folder of class folders, with or without train, val and test above them; or digits, mnist-5k, fashion-mnist."""
+    model: str | None = None
+    """What to start from: a model file, a run folder, or a name from `vitreous models` (random weights)."""
+    dry_run: bool = False
+    """Print the plan, and stop before anything is written."""
+    training: TrainOptions = field(default_factory=TrainOptions)
+    common: Common = field(default_factory=Common)
+
+    def answer(self) -> Answer:
+        """Train, and say what came out."""
+        from vitreous.training import job
+
+        if self.dry_run:
+            return _plan(job.plan("finetune", self.data, model=self.model, **_keywords(self.training)))
+        return _outcome(job.finetune(self.data, model=self.model, **_keywords(self.training)).result)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pretrain:
+    """Train a model from scratch, and measure how good it became."""
+
+    data: str = positional()
+    """Folder of class folders, with or without train, val and test above them; or digits, mnist-5k, fashion-mnist."""
+    model: str | None = None
+    """An architecture by name, see `vitreous models`."""
+    dry_run: bool = False
+    """Print the plan, and stop before anything is written."""
+    training: TrainOptions = field(default_factory=TrainOptions)
+    common: Common = field(default_factory=Common)
+
+    def answer(self) -> Answer:
+        """Train, and say what came out."""
+        from vitreous.training import job
+
+        if self.dry_run:
+            return _plan(job.plan("pretrain", self.data, model=self.model, **_keywords(self.training)))
+        return _outcome(job.pretrain(self.data, model=self.model, **_keywords(self.training)).result)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resume:
+    """Go on exactly where a run stopped, as if it had never been interrupted."""
+
+    run: str = positional()
+    """The run folder, as the interrupted command named it."""
+    common: Common = field(default_factory=Common)
+
+    def answer(self) -> Answer:
+        """Train on, and say what came out."""
+        from vitreous.training import job
+
+        return _outcome(job.resume(self.run).result)
+
+
+def _keywords(options: TrainOptions) -> dict[str, Any]:
+    return {spec.name: getattr(options, spec.name) for spec in dataclasses.fields(options)}
+
+
+def _plan(lines: list[str]) -> Answer:
+    console.say(*lines)
+    console.say("", "Nothing was written. The same command without --dry-run starts.")
+    return Answer(value={"plan": lines})
+
+
+def _outcome(result: RunResult) -> Answer:
+    """Where everything is and what to do with it; the score itself the run has said."""
+    if result.optimistic:
+        console.say("optimistic: the images that gave this score also chose something; use a test folder")
+    console.say(f"  report  {harmless(result.report)}", f"  model   {harmless(result.model)}")
+    console.say(
+        *next_steps(
+            (command("predict", result.run, "new.jpg"), "label new images: files, folders, patterns"),
+            (command("evaluate", result.run, "FOLDER"), "measure it on other labelled images"),
+        )
+    )
+    return Answer(value=result)

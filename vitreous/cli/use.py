@@ -1,0 +1,194 @@
+"""Verbs that use a model: `predict` and `evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vitreous import console
+from vitreous.cli.answer import Answer, Common
+from vitreous.cli.flags import positional
+from vitreous.cli.paths import find_images
+from vitreous.cli.sheet import Lines, Sheet
+from vitreous.cli.words import command, count, harmless, next_steps, percent, shorten, table
+from vitreous.errors import DataError, UsageError
+from vitreous.results import ClassScore, Evaluation, Failure, Prediction
+
+_CLASSES_SHOWN = 20
+_FAILURES_SHOWN = 10
+_LONGEST_NAME = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """Where and how a model is run."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """float32 gives every image the same answer, alone or among others."""
+    batch_size: int | None = None
+    """Images per forward pass."""
+    threads: int | None = None
+    """CPU threads for the arithmetic; by default PyTorch's choice."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("--batch-size", self.batch_size), ("--threads", self.threads)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be above 0, got {value}")
+
+    def settle(self) -> None:
+        """Set what holds for the whole process."""
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predict:
+    """Label images: files, folders and patterns."""
+
+    model: str = positional()
+    """A run folder or a model file."""
+    paths: tuple[str, ...] = positional(metavar="PATH...")
+    """Image files, folders of them at any depth, or patterns such as "inbox/*.jpg"."""
+    top: int = 3
+    """How many classes to give for each image, the most probable first."""
+    out: str | None = None
+    """Write a table here instead of on the screen: a name that ends in .csv or .jsonl."""
+    strict: bool = False
+    """Exit with 3 when an image could not be read; it is named either way."""
+    machine: Machine = field(default_factory=Machine)
+    common: Common = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise UsageError(f"--top must be above 0, got {self.top}")
+
+    def answer(self) -> Answer:
+        """Predict, writing each answer down as it comes."""
+        images = find_images(self.paths)
+        if self.out is None:
+            return self._predict(images, None)
+        with Sheet(
+            Path(self.out), self.top
+        ) as sheet:  # before the model: a place that cannot be written to shows first
+            answer = self._predict(images, sheet)
+        return answer
+
+    def _predict(self, images: list[str], sheet: Sheet | None) -> Answer:
+        from vitreous.predict import Predictor
+
+        machine = self.machine
+        machine.settle()
+        predictor = Predictor(
+            self.model, device=machine.device, precision=machine.precision, batch_size=machine.batch_size
+        )
+        writer = sheet or (None if self.common.json else Lines(images))
+        kept: list[Prediction] = []
+        failed: list[Failure] = []
+        with console.Progress("predicting", len(images)) as progress:
+            for outcome in predictor.stream(images, top=self.top):
+                if isinstance(outcome, Failure):
+                    failed.append(outcome)
+                elif self.common.json:
+                    kept.append(outcome)
+                if writer is not None:
+                    writer.write(outcome)
+                if sheet is not None or self.common.json:
+                    progress.advance()
+        self._close(len(images), failed)
+        return Answer(
+            value={"predictions": kept, "failed": failed, "out": self.out},
+            exit_code=DataError.exit_code if failed and self.strict else 0,
+        )
+
+    def _close(self, total: int, failed: list[Failure]) -> None:
+        """Say how many were read, which not, where the answers are, and what to type next."""
+        summary = f"{count(total - len(failed), 'image')} labelled"
+        if failed:
+            summary += f", {len(failed):,} could not be read"
+        console.say("", summary + (f": {harmless(self.out)}" if self.out else ""))
+        if self.out or self.common.json:
+            console.say(*_failures(failed))
+        again = command("predict", self.model, *self.paths[:1], "--out", "labels.csv")
+        step = (command("evaluate", self.model, "FOLDER"), "how often it is right, on a folder of class folders")
+        console.say(*next_steps(*([] if self.out else [(again, "the same as a table")]), step))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluate:
+    """Measure a model on labelled images: how often it is right, and where not."""
+
+    model: str = positional()
+    """A run folder or a model file."""
+    data: str = positional()
+    """Folder of class folders, perhaps with train, val and test above; or digits, mnist-5k, fashion-mnist."""
+    split: str | None = None
+    """Which part of DATA; by default test, then val, then train."""
+    root: str | None = None
+    """Where a built-in data set lies, if not in its usual place."""
+    machine: Machine = field(default_factory=Machine)
+    common: Common = field(default_factory=Common)
+
+    def answer(self) -> Answer:
+        """Evaluate, and say what came out."""
+        from vitreous.evaluation.evaluate import evaluate
+
+        machine = self.machine
+        machine.settle()
+        found = evaluate(
+            self.model,
+            self.data,
+            split=self.split,
+            device=machine.device,
+            precision=machine.precision,
+            batch_size=machine.batch_size,
+            root=self.root,
+        )
+        console.say(*_scores(found), *_per_class(found), *_failures(found.failed))
+        console.say(*next_steps((command("predict", self.model, "new.jpg"), "label new images")))
+        brief = {spec.name: getattr(found, spec.name) for spec in dataclasses.fields(found)}
+        del brief["outcomes"]  # one entry per image: the report and the Python form hold them
+        return Answer(value=brief)
+
+
+def _scores(found: Evaluation) -> list[str]:
+    low, high = map(percent, found.interval)
+    rows = [
+        ("top-1", percent(found.top1), f"95 % interval {low} to {high}"),
+        ("top-5", percent(found.top5), ""),
+        ("balanced", percent(found.balanced), "mean over the classes of the share found"),
+        ("calibration", percent(found.calibration_error), "mean gap between stated and true probability"),
+    ]
+    seen = f"{found.seen:,} of {count(found.expected, 'image')}"
+    return ["", f"{harmless(found.data)}: {seen}" if found.data else seen, *table(rows, right=(1,))]
+
+
+def _per_class(found: Evaluation) -> list[str]:
+    """The classes that have images, all or only the worst of them."""
+    present = [score for score in found.per_class if score.support]
+    shown, note = present, []
+    if len(present) > _CLASSES_SHOWN:
+        shown = sorted(present, key=lambda score: score.recall or 0.0)[:_CLASSES_SHOWN]
+        note = [f"  the {_CLASSES_SHOWN} hardest of {len(present):,} classes; --json gives all"]
+    head = ("class", "images", "precision", "recall", "F1")
+    return ["", *table([head, *map(_class_row, shown)], right=range(1, len(head))), *note]
+
+
+def _class_row(score: ClassScore) -> tuple[str, ...]:
+    ratios = map(percent, (score.precision, score.recall, score.f1))
+    return (shorten(harmless(score.name), _LONGEST_NAME), f"{score.support:,}", *ratios)
+
+
+def _failures(failed: Sequence[Failure]) -> list[str]:
+    if not failed:
+        return []
+    rows = [(harmless(item.path), harmless(item.reason)) for item in failed[:_FAILURES_SHOWN]]
+    more = len(failed) - len(rows)
+    rest = [f"  and {more:,} more"] if more else []
+    return ["", f"{count(len(failed), 'image')} could not be read", *table(rows), *rest]
