@@ -1,7 +1,7 @@
 """The Vision Transformer a second time, in NumPy and float64, for tests to compare against.
 
-Written from the paper (section 3.1, equations 1-4, appendix A) with plain loops over patches and heads; it shares no code
-and no idea of layout with the package. Only the names of the weights are the package's.
+Written from the paper (section 3.1, equations 1-4, appendix A) with plain loops over patches and heads; it shares no
+code and no idea of layout with the package. Only the names of the weights are the package's.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def refused(make: Callable[..., Any], wanted: dict[str, Any], message: str, **wr
     with pytest.raises(ConfigError) as caught:
         make(**{**wanted, **wrong})
     assert message in str(caught.value)
-    assert 2 == caught.value.exit_code
+    assert caught.value.exit_code == 2
     return caught.value
 
 
@@ -119,10 +120,10 @@ def test_grid_is_exact_or_refused(image: tuple[int, int], patch: tuple[int, int]
 def test_what_follows_from_an_architecture() -> None:
     """Grid, head width and whether there is a class token are derived, never given twice."""
     config = ViTConfig(**VIT, image_size=(24, 40), patch_size=(8, 10))
-    assert ((3, 4), 7, True) == (config.grid, config.head_dim, config.class_token)
+    assert (config.grid, config.head_dim, config.class_token) == ((3, 4), 7, True)
     assert ViTConfig(**VIT, pool="mean").class_token is False
     assert ViTConfig(**VIT, pool="mean", class_token=True).class_token is True
-    assert ((7, 7), (7, 9)) == (as_pair(7), as_pair((7, 9)))
+    assert (as_pair(7), as_pair((7, 9))) == ((7, 7), (7, 9))
 
 
 def test_configs_are_values() -> None:
@@ -372,7 +373,7 @@ def test_json_round_trip(config: Any) -> None:
 def test_every_field_explains_itself(cls: type) -> None:
     """A docstring under each field is what the help texts are made of."""
     body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign):
             assert isinstance(text, ast.Expr), f"{cls.__name__}.{field.target.id} has no docstring"  # type: ignore[union-attr]
             assert isinstance(text.value, ast.Constant)

@@ -131,13 +131,13 @@ def test_features_hold_the_tokens_after_the_final_norm() -> None:
     assert features.cls is not None
     np.testing.assert_allclose(features.cls.numpy(), tokens[:, 0], rtol=0, atol=1e-5)
     np.testing.assert_allclose(features.patches.numpy(), tokens[:, 1:], rtol=0, atol=1e-5)
-    assert ((3, 4), (BATCH, 12, 28), (BATCH, 0, 28)) == (
+    assert (
         features.grid,
         tuple(features.patches.shape),
         tuple(features.registers.shape),
-    )
+    ) == ((3, 4), (BATCH, 12, 28), (BATCH, 0, 28))
     assert torch.equal(model.head(features.cls), model(images))
-    assert {} == features.taps
+    assert features.taps == {}
 
 
 @torch.no_grad()
@@ -146,7 +146,7 @@ def test_features_without_a_class_token() -> None:
     model = random_vit(pool="mean")
     features = model.features(random_images())
     assert features.cls is None
-    assert (BATCH, 15, 28) == tuple(features.patches.shape)
+    assert tuple(features.patches.shape) == (BATCH, 15, 28)
     torch.testing.assert_close(model.head(features.patches.mean(dim=1)), model(random_images()), rtol=0, atol=1e-6)
 
 
@@ -178,9 +178,9 @@ def test_a_new_model_takes_a_name_or_a_config() -> None:
     model = create_model(config(), num_classes=5, image_size=(16, 24), dropout=0.25, representation_size=9, seed=0)
     changed = {"num_classes": 5, "image_size": (16, 24), "dropout": 0.25, "representation_size": 9}
     assert dataclasses.replace(config(), **changed) == model.config
-    assert (BATCH, 5) == tuple(model(random_images(16, 24)).shape)
-    assert (1, 1 + 2 * 3, 28) == tuple(model.pos_embed.shape)
-    assert (48, 48) == create_model("vit-test", image_size=48).config.image_size
+    assert tuple(model(random_images(16, 24)).shape) == (BATCH, 5)
+    assert tuple(model.pos_embed.shape) == (1, 1 + 2 * 3, 28)
+    assert create_model("vit-test", image_size=48).config.image_size == (48, 48)
     assert isinstance(create_model("vit-test", num_classes=0).head, torch.nn.Identity)
 
 
@@ -194,7 +194,7 @@ def test_the_tiny_model_runs_at_any_multiple_of_8() -> None:
     """vit-test at 32 px, at others, and at rectangles."""
     model = create_model("vit-test", seed=0).eval()
     for height, width in ((32, 32), (8, 8), (16, 40), (64, 24)):
-        assert (1, 10) == tuple(model(random_images(height, width, batch=1)).shape)
+        assert tuple(model(random_images(height, width, batch=1)).shape) == (1, 10)
 
 
 def test_a_zero_head_answers_zero() -> None:

@@ -1,7 +1,7 @@
 """The same weights give the same logits in Hugging Face's and timm's Vision Transformers.
 
-Every parameter and buffer of the other model is drawn at random, so that no swap of two tensors, and no tensor left out,
-can pass.
+Every parameter and buffer of the other model is drawn at random, so that no swap of two tensors, and no tensor left
+out, can pass.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def from_hugging_face(state: Mapping[str, Tensor], c: ViTConfig, *, on_disk: boo
             theirs = {name: left.pop(f"{prefix}{at}{i}.{other}.{kind}") for name, other in block.items()}
             ours[f"blocks.{i}.attn.qkv.{kind}"] = torch.cat([theirs.pop(part) for part in "qkv"])
             ours |= {f"blocks.{i}.{name}.{kind}": value for name, value in theirs.items()}
-    assert {} == left, "tensors of theirs without a place in ours"
+    assert left == {}, "tensors of theirs without a place in ours"
     return ours
 
 

@@ -95,7 +95,7 @@ def test_widths_are_those_of_table_1(name: str, sizes: tuple[int, int, int, int]
     config = find_model(name)
     assert sizes == (config.embed_dim, config.depth, config.mlp_dim, config.patch_size[0])
     assert (80 if "-h" in name else 64) == config.head_dim
-    assert ("erf", 1e-6, 0.0, 1000) == (config.gelu, config.norm_eps, config.dropout, config.num_classes)
+    assert (config.gelu, config.norm_eps, config.dropout, config.num_classes) == ("erf", 1e-6, 0.0, 1000)
 
 
 @pytest.mark.parametrize(
@@ -153,17 +153,17 @@ def test_spellings_of_one_name(spelled: str, plain: str) -> None:
 def test_a_final_number_is_the_image_size(name: str) -> None:
     """384 at the end changes the resolution and nothing else."""
     config = find_model(name)
-    assert ((384, 384), (24, 24), "vit-b16") == (config.image_size, config.grid, config.name)
+    assert (config.image_size, config.grid, config.name) == ((384, 384), (24, 24), "vit-b16")
     assert find_model("vit-b16").embed_dim == config.embed_dim
 
 
 def test_gap_pools_patches_without_a_class_token() -> None:
     """-gap means mean pooling, no class token, one position fewer."""
     config = find_model("vit-s16-gap-384")
-    assert ("mean", False, (384, 384)) == (config.pool, config.class_token, config.image_size)
+    assert (config.pool, config.class_token, config.image_size) == ("mean", False, (384, 384))
     model = built(config)
     assert model.cls_token is None
-    assert (1, 24 * 24, 384) == tuple(model.pos_embed.shape)
+    assert tuple(model.pos_embed.shape) == (1, 24 * 24, 384)
 
 
 def test_names_are_their_own_names() -> None:
@@ -174,7 +174,7 @@ def test_names_are_their_own_names() -> None:
 def test_the_tiny_model() -> None:
     """vit-test: patch 8, 32 px."""
     config = find_model("vit-test")
-    assert ((8, 8), (32, 32)) == (config.patch_size, config.image_size)
+    assert (config.patch_size, config.image_size) == ((8, 8), (32, 32))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_unknown_names_suggest_the_nearest(wrong: str, near: str) -> None:
     assert f"there is no model called {wrong!r}" in str(caught.value)
     assert near in str(caught.value.why)
     assert all(name in str(caught.value.remedy) for name in model_names())
-    assert 2 == caught.value.exit_code
+    assert caught.value.exit_code == 2
     assert not is_model_name(wrong)
 
 
