@@ -240,11 +240,15 @@ class TrainOptions:
     """auto measures which is faster for this model on this machine."""
     micro_batch: int | None = None
     """Images per forward pass; the batch is made of several. It changes memory and speed only."""
+    checkpoint_minutes: float = 2.0
+    """Minutes between checkpoints; 0 saves after every step. It never changes the result."""
     root: str | None = None
     """Where a built-in data set lies, if not in its usual place."""
 
     def __post_init__(self) -> None:
         _check_types(self)
+        if self.checkpoint_minutes < 0:
+            raise ConfigError(f"--checkpoint-minutes must be 0 or more, got {self.checkpoint_minutes}")
         if self.epochs is not None and self.steps is not None:
             raise ConfigError("--epochs and --steps exclude each other", remedy="give one of them")
         for name in ("epochs", "steps", "batch_size", "learning_rate", "threads", "micro_batch"):

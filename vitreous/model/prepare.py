@@ -6,12 +6,12 @@ A model's own code knows nothing of this; it is put on from outside and can be t
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,8 @@ from vitreous.model.vit import Block, ViT
 Precision = Literal["float32", "bfloat16"]
 Purpose = Literal["training", "inference"]
 
-_PROBE_FLOPS = 2e9  # per candidate and repetition: a hundredth of a second or so
+_PROBE_FLOPS = 5e8  # per candidate and round: some hundredths of a second
+_PROBE_ROUNDS = 4  # the first also warms up
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +191,7 @@ def _measured(model: ViT, for_: Purpose, precision: str) -> tuple[Precision, For
 
 
 def _time_block(model: ViT, for_: Purpose, tokens: int) -> dict[str, float]:
-    """Seconds per block and batch for every precision and form of attention, best of three."""
+    """Seconds per block and batch for every precision and form of attention, the best of a few rounds."""
     config = model.config
     flops = 2 * tokens * config.embed_dim * (4 * config.embed_dim + 2 * config.mlp_dim + 2 * tokens)
     batch = max(1, min(64, int(_PROBE_FLOPS / (3 * flops))))
@@ -198,16 +199,16 @@ def _time_block(model: ViT, for_: Purpose, tokens: int) -> dict[str, float]:
     x = torch.randn(batch, tokens, config.embed_dim, generator=generator)
     with torch.random.fork_rng(devices=[]):  # the person's own random numbers stay as they were
         block = Block(config)
-    times: dict[str, float] = {}
     forms: tuple[Form, ...] = ("fused", "matmul")
-    for precision in ("float32", "bfloat16"):
-        for form in forms:
+    candidates = [(precision, form) for precision in ("float32", "bfloat16") for form in forms]
+    times = {f"{precision} {form}": math.inf for precision, form in candidates}
+    for _ in range(_PROBE_ROUNDS):  # in turn, so that a noisy moment meets all of them
+        for precision, form in candidates:
             block.attn.form = form
-
-            def step(dtype: str = precision) -> None:
-                _one_step(block, x, dtype, for_)
-
-            times[f"{precision} {form}"] = _best_of(step, 3)
+            began = time.perf_counter()
+            _one_step(block, x, precision, for_)
+            name = f"{precision} {form}"
+            times[name] = min(times[name], time.perf_counter() - began)
     return times
 
 
@@ -221,13 +222,3 @@ def _one_step(block: Block, x: Tensor, precision: str, for_: Purpose) -> None:
         if training:
             block.zero_grad(set_to_none=True)
             y.sum().backward()
-
-
-def _best_of(step: Callable[[], Any], repeats: int) -> float:
-    step()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - began)
-    return min(times)

@@ -1,0 +1,223 @@
+"""From trained weights to a result one can trust: model file, held-out score, baselines, predictions, report, card."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import shlex
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import vitreous
+from vitreous import console
+from vitreous.config import ModelCard, TrainOptions
+from vitreous.data.sources import ImageSet
+from vitreous.evaluation.baseline import majority_baseline, pixel_baseline
+from vitreous.evaluation.evaluate import evaluate
+from vitreous.inspection.attention import attention_maps
+from vitreous.model.vit import ViT
+from vitreous.picture.preprocess import fit, normalise
+from vitreous.report.content import (
+    Command,
+    DataSheet,
+    Exhibit,
+    Picture,
+    RunReport,
+    SplitCount,
+    typical_images,
+    worst_mistakes,
+)
+from vitreous.report.html import model_card, write_run_report
+from vitreous.report.words import spreadsheet_cell
+from vitreous.results import Baseline, Evaluation, Outcome, RunResult
+from vitreous.training.plan import Plan, environment
+from vitreous.training.run import RunFolder
+from vitreous.weights.native import golden_of, save_native
+
+
+def finish(plan: Plan, folder: RunFolder, seconds: float) -> RunResult:
+    """Write everything a finished run leaves behind, and give the headline.
+
+    Args:
+        plan: its model holds the final weights.
+        folder: where everything goes.
+        seconds: training time, for the report.
+
+    Returns:
+        The result that run.json keeps too.
+    """
+    path = folder.path
+    card = final_card(plan, path)
+    plan.model.card = card  # type: ignore[assignment]
+    console.say("evaluating on the held-out images ...")
+    save_native(path / "model.safetensors", plan.model.state_dict(), card, golden_of(plan.model, card))
+    evaluation = evaluate(plan.model, plan.held_out, device=plan.policy.device)
+    result = RunResult(
+        run=str(path),
+        model=str(path / "model.safetensors"),
+        top1=evaluation.top1,
+        interval=evaluation.interval,
+        seen=evaluation.seen,
+        expected=evaluation.expected,
+        seconds=seconds,
+        report=str(path / "report.html"),
+        data=evaluation.data,
+    )
+    write_predictions(path / "predictions.csv", evaluation)
+    report = run_report(plan, folder, result, evaluation, card)
+    write_run_report(path / "report.html", report)
+    (path / "MODEL_CARD.md").write_text(model_card(report), encoding="utf-8")
+    return result
+
+
+def final_card(plan: Plan, path: Path) -> ModelCard:
+    """The card of the trained model: how to use it and where it comes from.
+
+    Args:
+        plan: what was done.
+        path: the run folder.
+    """
+    parent = getattr(plan.model, "card", None)
+    pooled = plan.card.architecture.pool if plan.card.architecture else "cls"
+    return dataclasses.replace(
+        plan.card,
+        features="mean of the final-norm patch tokens" if pooled == "mean" else "final-norm class token",
+        licence=parent.licence if isinstance(parent, ModelCard) and not plan.random else "not stated",
+        provenance={
+            "command": command_line(plan, path),
+            "recipe": plan.recipe.name,
+            "data": plan.data,
+            "data_fingerprint": plan.splits.train.fingerprint,
+            "train_images": len(plan.splits.train),
+            "steps": plan.total_steps,
+            "began_from": "random weights" if plan.random else plan.source,
+            "vitreous": vitreous.__version__,
+            "torch": torch.__version__,
+        },
+    )
+
+
+def command_line(plan: Plan, path: Path) -> str:
+    """The command that does this run again, every option that was asked for spelled out.
+
+    Args:
+        plan: what was done.
+        path: the run folder.
+    """
+    words = ["vitreous", plan.verb, plan.data, "--model", plan.source]
+    default = TrainOptions()
+    for field in dataclasses.fields(TrainOptions):
+        value = getattr(plan.options, field.name)
+        if field.name == "run" or value == getattr(default, field.name):
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        words += ["--" + field.name.replace("_", "-"), *map(str, values)]
+    return shlex.join([*words, "--run", str(path)])
+
+
+def write_predictions(path: Path, evaluation: Evaluation) -> None:
+    """One row per held-out image: what it is, what the model said, how sure it was.
+
+    Args:
+        path: of the CSV file.
+        evaluation: whose outcomes to write.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "label", "predicted", "probability", "label_probability", "correct"])
+    for o in evaluation.outcomes:
+        names = [
+            spreadsheet_cell(name) for name in (o.path, evaluation.classes[o.label], evaluation.classes[o.predicted])
+        ]
+        rows.writerow([*names, f"{o.probability:.6f}", f"{o.label_probability:.6f}", int(o.label == o.predicted)])
+    path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def run_report(plan: Plan, folder: RunFolder, result: RunResult, evaluation: Evaluation, card: ModelCard) -> RunReport:
+    """Everything the page of this run shows.
+
+    Args:
+        plan: what was done.
+        folder: holds the records.
+        result: the headline.
+        evaluation: on the held-out images.
+        card: of the trained model.
+    """
+    classes = len(plan.classes)
+    began = "random weights" if plan.random else plan.source
+    summary = (
+        f"{plan.source} {'trained from scratch' if plan.random else 'fine-tuned'} to tell {classes} classes apart on "
+        f"{len(plan.splits.train):,} images, in {console.duration(result.seconds)} on {plan.policy.device}, "
+        f"starting from {began}."
+    )
+    splits = {"train": plan.splits.train, "validation": plan.splits.val, "test": plan.splits.test}
+    model = result.model
+    return RunReport(
+        title=Path(plan.data).name or plan.data,
+        summary=summary,
+        result=result,
+        evaluation=evaluation,
+        records=tuple(folder.records()),
+        data=DataSheet(
+            source=plan.data,
+            notes=plan.splits.notes,
+            counts=tuple(_count(name, images, classes) for name, images in splits.items() if images is not None),
+            failed=plan.splits.failed,
+            fingerprint=plan.splits.train.fingerprint,
+        ),
+        card=card,
+        recipe=plan.recipe,
+        command=command_line(plan, folder.path),
+        environment=environment(plan),
+        baselines=baselines(plan.splits.train, plan.held_out, plan.options.seed),
+        mistakes=exhibits(plan.model, card, plan.held_out, worst_mistakes(evaluation)),
+        looks=exhibits(plan.model, card, plan.held_out, typical_images(evaluation)),
+        random_weights=plan.random,
+        written=time.strftime("%Y-%m-%d %H:%M"),
+        next_steps=(
+            Command(text=f"vitreous predict {shlex.quote(str(folder.path))} IMAGE...", explained="label new images"),
+            Command(text=f"vitreous evaluate {shlex.quote(model)} DATA", explained="score it on other labelled images"),
+        ),
+    )
+
+
+def baselines(train: ImageSet, held_out: ImageSet, seed: int) -> tuple[Baseline, ...]:
+    """What can be had without the model on the same images.
+
+    Args:
+        train: what the baselines may learn from.
+        held_out: what they are scored on.
+        seed: fixes which images are used where there are too many.
+    """
+    return majority_baseline(train, held_out), pixel_baseline(train, held_out, seed=seed)
+
+
+def exhibits(model: nn.Module, card: ModelCard, images: ImageSet, outcomes: tuple[Outcome, ...]) -> tuple[Exhibit, ...]:
+    """Evaluated images with where the model looked; no attention for models that have none.
+
+    Args:
+        model: in evaluation mode.
+        card: gives the preprocessing.
+        images: the evaluated images.
+        outcomes: which of them.
+    """
+    places = {name: index for index, name in enumerate(images.ids)}
+    shown = []
+    for outcome in outcomes:
+        pixels = fit(images.read(places[outcome.path]), card.preprocess)
+        attention = None
+        if isinstance(model, ViT):
+            device = next(model.parameters()).device
+            batch = torch.from_numpy(normalise(pixels[None], card.preprocess)).to(device)
+            attention = attention_maps(model, batch).rollout[0]
+        shown.append(Exhibit(outcome=outcome, picture=Picture(pixels=pixels, attention=attention)))
+    return tuple(shown)
+
+
+def _count(name: str, images: ImageSet, classes: int) -> SplitCount:
+    counts = torch.bincount(torch.from_numpy(images.labels), minlength=classes).tolist()
+    return SplitCount(name=name, per_class=tuple(counts))
