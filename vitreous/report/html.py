@@ -1,0 +1,139 @@
+"""Reports as one self-contained HTML file: no external asset, no network, everything escaped.
+
+Templates say what the page says, `views` gives them its values, `figure` and `matrix` draw. The page's one style sheet
+and one script are allowed by their hashes; a content security policy forbids everything else, inline styles included.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from vitreous.errors import ResourceError
+from vitreous.report import views
+from vitreous.report.card import model_card
+from vitreous.report.content import DemoReport, RunReport
+from vitreous.report.figure import bar
+from vitreous.report.words import clean, count, name, percent
+
+
+def write_run_report(path: str | Path, report: RunReport) -> Path:
+    """Write the page of a training run, whole or not at all, and give its path.
+
+    Args:
+        path: of the HTML file; its folder exists.
+        report: what to show.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    return write_text(path, _render("run.html.j2", views.run_view(report)))
+
+
+def write_demo_report(path: str | Path, report: DemoReport) -> Path:
+    """Write the page of the demo, whole or not at all, and give its path.
+
+    Args:
+        path: of the HTML file; its folder exists.
+        report: what to show.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    return write_text(path, _render("demo.html.j2", views.demo_view(report)))
+
+
+def write_model_card(path: str | Path, report: RunReport) -> Path:
+    """Write the model card, whole or not at all, and give its path.
+
+    Args:
+        path: of the Markdown file; its folder exists.
+        report: what to state.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    return write_text(path, model_card(report))
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write `text` in UTF-8 to a temporary file beside `path`, then put it in place in one step.
+
+    Args:
+        path: of the file; replaced when it exists.
+        text: the whole content.
+
+    Raises:
+        ResourceError: the file cannot be written; what stood at `path` is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(
+            f"cannot write {path.name}",
+            where=str(path),
+            why=error.strerror or str(error),
+            remedy="make room on the disk, or choose a folder you may write to",
+        ) from error
+    return path
+
+
+def _render(template: str, values: dict[str, Any]) -> str:
+    style, script = _asset("page.css"), _asset("page.js")
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {_allowed(style)}",
+            f"script-src {_allowed(script)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    page = {"policy": policy, "style": Markup(style), "script": Markup(script)}
+    return _environment().get_template(template).render(**page, **values)
+
+
+def _allowed(source: str) -> str:
+    """The hash by which a content security policy allows exactly this inline source (CSP Level 3, section 8.3)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("vitreous.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_harmless,
+    )
+    environment.filters |= {"percent": percent, "name": name, "images": lambda number: count(number, "image")}
+    environment.globals["bar"] = bar
+    return environment
+
+
+def _harmless(value: Any) -> Any:
+    """Every text that reaches the page loses its control characters; what was drawn here already has."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _asset(file: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), file)[0]
