@@ -39,19 +39,20 @@ from vitreous.training.run import RunFolder
 from vitreous.weights.native import golden_of, save_native
 
 
-def finish(plan: Plan, folder: RunFolder, seconds: float) -> RunResult:
+def finish(plan: Plan, folder: RunFolder, seconds: float, command: str) -> RunResult:
     """Write everything a finished run leaves behind, and give the headline.
 
     Args:
         plan: its model holds the final weights.
         folder: where everything goes.
         seconds: training time, for the report.
+        command: what to type to do this again.
 
     Returns:
         The result that run.json keeps too.
     """
     path = folder.path
-    card = final_card(plan, path)
+    card = final_card(plan, command)
     plan.model.card = card  # type: ignore[assignment]
     console.say("evaluating on the held-out images ...")
     save_native(path / "model.safetensors", plan.model.state_dict(), card, golden_of(plan.model, card))
@@ -74,12 +75,12 @@ def finish(plan: Plan, folder: RunFolder, seconds: float) -> RunResult:
     return result
 
 
-def final_card(plan: Plan, path: Path) -> ModelCard:
+def final_card(plan: Plan, command: str) -> ModelCard:
     """The card of the trained model: how to use it and where it comes from.
 
     Args:
         plan: what was done.
-        path: the run folder.
+        command: what to type to do this again.
     """
     parent = getattr(plan.model, "card", None)
     pooled = plan.card.architecture.pool if plan.card.architecture else "cls"
@@ -88,7 +89,7 @@ def final_card(plan: Plan, path: Path) -> ModelCard:
         features="mean of the final-norm patch tokens" if pooled == "mean" else "final-norm class token",
         licence=parent.licence if isinstance(parent, ModelCard) and not plan.random else "not stated",
         provenance={
-            "command": command_line(plan, path),
+            "command": command,
             "recipe": plan.recipe.name,
             "data": plan.data,
             "data_fingerprint": plan.splits.train.fingerprint,
@@ -171,7 +172,7 @@ def run_report(plan: Plan, folder: RunFolder, result: RunResult, evaluation: Eva
         ),
         card=card,
         recipe=plan.recipe,
-        command=command_line(plan, folder.path),
+        command=card.provenance["command"],
         environment=environment(plan),
         baselines=baselines(plan.splits.train, plan.held_out, plan.options.seed),
         mistakes=exhibits(plan.model, card, plan.held_out, worst_mistakes(evaluation)),

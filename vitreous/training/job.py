@@ -85,7 +85,7 @@ def finetune(data: Data, *, model: Model | None = None, **options: Unpack[TrainK
     Raises:
         VitreousError: with the exit code of its kind; see errors.py.
     """
-    return _begin("finetune", data, model, _options(options))
+    return run_job("finetune", data, model, _options(options))
 
 
 def pretrain(data: Data, *, model: Model | None = None, **options: Unpack[TrainKeywords]) -> Run:
@@ -99,7 +99,7 @@ def pretrain(data: Data, *, model: Model | None = None, **options: Unpack[TrainK
     Raises:
         VitreousError: with the exit code of its kind; see errors.py.
     """
-    return _begin("pretrain", data, model, _options(options))
+    return run_job("pretrain", data, model, _options(options))
 
 
 def resume(run: str | Path, *, data: Data | None = None, model: Model | None = None) -> Run:
@@ -146,7 +146,16 @@ def _options(options: TrainKeywords) -> TrainOptions:
     return from_json(TrainOptions, dict(options))
 
 
-def _begin(verb: Verb, data: Data, model: Model | None, options: TrainOptions) -> Run:
+def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, *, command: str | None = None) -> Run:
+    """`finetune` or `pretrain` by name, with the options already in their dataclass.
+
+    Args:
+        verb: "pretrain" or "finetune".
+        data: as for that verb.
+        model: as for that verb.
+        options: what was asked.
+        command: what to type to do this again, where it is not the verb itself.
+    """
     resolve_recipe(verb, options)
     name = Path(data).resolve().name if isinstance(data, str | Path) else getattr(data, "name", "data")
     path = new_folder(options.run, str(name))
@@ -160,6 +169,7 @@ def _begin(verb: Verb, data: Data, model: Model | None, options: TrainOptions) -
                 "data_path": _lasting(data) if isinstance(data, str | Path) else None,
                 "model": _lasting(model) if isinstance(model, str | Path) else None,
                 "architecture": to_json(model) if isinstance(model, ViTConfig) else None,
+                "command": command,
             }
         )
         try:
@@ -174,9 +184,10 @@ def _begin(verb: Verb, data: Data, model: Model | None, options: TrainOptions) -
 
 def _go(plan: Plan, folder: RunFolder, stop: StopRequests) -> Run:
     console.say(*describe(plan, folder.path))
+    command = read_facts(folder.path).get("command") or command_line(plan, folder.path)
     folder.update(
         data=plan.data,
-        command=command_line(plan, folder.path),
+        command=command,
         recipe=to_json(plan.recipe),
         card=to_json(plan.card),
         choices=plan.choices(),
@@ -186,7 +197,7 @@ def _go(plan: Plan, folder: RunFolder, stop: StopRequests) -> Run:
         fingerprint=plan.splits.train.fingerprint,
     )
     seconds = train(plan, folder, stop)
-    result = finish(plan, folder, seconds)
+    result = finish(plan, folder, seconds, command)
     folder.update(result=to_json(result))
     low, high = result.interval
     console.say(

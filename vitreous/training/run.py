@@ -94,10 +94,8 @@ class RunFolder:
             file.write(json.dumps(to_json(record)) + "\n")
 
     def records(self) -> list[EpochRecord]:
-        """The lines of metrics.jsonl, in order; a line that a kill cut short is left out."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-        return [from_json(EpochRecord, json.loads(line)) for line in lines]
+        """The lines of metrics.jsonl, in order."""
+        return read_records(self.path)
 
     def forget_records_after(self, step: int) -> None:
         """Drop the lines of steps that are about to be done again.
@@ -176,6 +174,17 @@ def read_facts(path: Path) -> dict[str, Any]:
             remedy="upgrade vitreous, or resume with the version that began the run",
         )
     return dict(facts)
+
+
+def read_records(path: Path) -> list[EpochRecord]:
+    """The lines of metrics.jsonl, in order; a line that a kill cut short is left out.
+
+    Args:
+        path: a run folder.
+    """
+    file = path / "metrics.jsonl"
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
+    return [from_json(EpochRecord, json.loads(line)) for line in lines]
 
 
 def _free_folder(name: str) -> Path:
