@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vitreous.cli.answer import Answer, Common
+from vitreous.cli.flags import option
 from vitreous.errors import UsageError
 
 
@@ -17,7 +18,7 @@ class Demo:
     against the same network from scratch and against a plain baseline.
     """
 
-    out: str | None = None
+    out: str | None = option(None, metavar="DIR")
     """Folder for the report and the models; by default runs/demo-N."""
     seed: int = 0
     """Fixes the images that are labelled, their order, augmentation and initial weights."""

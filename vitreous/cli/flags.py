@@ -78,6 +78,16 @@ class Flag:
         return _is_size(self.kind)
 
 
+def option(default: Any, *, metavar: str) -> Any:
+    """A dataclass field for a flag whose value has a name of its own in the help.
+
+    Args:
+        default: its value when nothing is typed.
+        metavar: what stands for its value.
+    """
+    return dataclasses.field(default=default, metadata={"metavar": metavar})
+
+
 def positional(default: Any = MISSING, *, metavar: str | None = None) -> Any:
     """A dataclass field that is typed without a flag.
 

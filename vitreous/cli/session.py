@@ -15,7 +15,7 @@ from vitreous.cli.answer import Answer, as_text
 from vitreous.cli.failure import as_json, mendable, tell
 from vitreous.cli.flags import parse
 from vitreous.cli.help import verb_page
-from vitreous.cli.menu import VERBS
+from vitreous.cli.menu import VERBS, Verb
 from vitreous.cli.words import coloured
 from vitreous.errors import UsageError, unknown_name
 
@@ -52,6 +52,16 @@ def run(words: Sequence[str]) -> int:
     return answer.exit_code
 
 
+def verb_class(entry: Verb) -> Any:
+    """The dataclass of a verb.
+
+    Args:
+        entry: its line in the menu.
+    """
+    module, _, name = entry.home.partition(":")
+    return getattr(importlib.import_module(f"vitreous.cli.{module}"), name)
+
+
 def _answer(words: Sequence[str], *, asks_help: bool, for_machine: bool) -> Answer:
     entry = VERBS.get(words[0])
     if words[0].startswith("-"):
@@ -59,8 +69,7 @@ def _answer(words: Sequence[str], *, asks_help: bool, for_machine: bool) -> Answ
     if entry is None:
         hint = unknown_name("verb", words[0], VERBS)
         raise UsageError(f"there is no verb {words[0]!r}", why=hint.why, remedy="vitreous --help lists them all")
-    module, _, name = entry.home.partition(":")
-    verb: Any = getattr(importlib.import_module(f"vitreous.cli.{module}"), name)
+    verb = verb_class(entry)
     typed = f"vitreous {entry.name}"
     if asks_help:
         print(verb_page(verb, name=typed, example=entry.example, bold=coloured(sys.stdout)))
