@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 from jaxtyping import install_import_hook
 
-install_import_hook("vitreous", "beartype.beartype")
+install_import_hook("vitreous", "type_checker.check")
 
 import pytest
 import torch
