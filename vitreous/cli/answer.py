@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from vitreous.config import to_json
 
+NOTHING_WRITTEN = ("", "Nothing was written. The same command without --dry-run starts.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Common:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from vitreous.cli.answer import Answer, Common
+from vitreous import console
+from vitreous.cli.answer import NOTHING_WRITTEN, Answer, Common
 from vitreous.cli.flags import option
+from vitreous.cli.words import command, harmless, next_steps
+from vitreous.config import Size, ViTConfig
 from vitreous.errors import UsageError
 
 
@@ -35,8 +39,34 @@ class Demo:
             raise UsageError(f"--threads must be above 0, got {self.threads}")
 
     def answer(self) -> Answer:
-        """Run the demo, and say what it measured."""
+        """Run the demo; it says itself what it measures."""
         from vitreous.study import demo
 
-        result = demo.demo(out=self.out, seed=self.seed, threads=self.threads)
+        if self.dry_run:
+            lines = _plan(demo.MODEL, demo.TRANSFER_SIZE, demo.LABELLED_PER_CLASS)
+            console.say(*lines, *NOTHING_WRITTEN)
+            return Answer(value={"plan": lines})
+        result = demo.demo(self.out, seed=self.seed, threads=self.threads)
+        transferred = Path(result.report).parent / "transfer"
+        console.say("", f"report  {harmless(result.report)}")
+        console.say(
+            *next_steps(
+                (
+                    command("finetune", "photos/", "--model", "vit-ti16"),
+                    "your own photos, a folder for each class; --model FILE starts from trained weights",
+                ),
+                (command("predict", transferred, "digit.png"), "ask the transferred model about an image"),
+            )
+        )
         return Answer(value=result)
+
+
+def _plan(model: ViTConfig, size: Size, labelled: int) -> list[str]:
+    return [
+        f"1/4  pre-train a small ViT ({model.depth} blocks, {model.embed_dim} wide) on mnist-5k at"
+        f" {model.image_size[0]} px",
+        f"2/4  transfer it to digits of other writers at {size[0]} px, {labelled} labelled images per class",
+        "3/4  train the same network from scratch on the same few",
+        "4/4  logistic regression on the pixels of the same few",
+        "     the last three are scored on the same other digits, and a report shows it all",
+    ]

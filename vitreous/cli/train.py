@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitreous import console
-from vitreous.cli.answer import Answer, Common
+from vitreous.cli.answer import NOTHING_WRITTEN, Answer, Common
 from vitreous.cli.flags import positional
 from vitreous.cli.words import command, harmless, next_steps
 from vitreous.config import TrainOptions
@@ -78,8 +78,7 @@ def _keywords(options: TrainOptions) -> dict[str, Any]:
 
 
 def _plan(lines: list[str]) -> Answer:
-    console.say(*lines)
-    console.say("", "Nothing was written. The same command without --dry-run starts.")
+    console.say(*lines, *NOTHING_WRITTEN)
     return Answer(value={"plan": lines})
 
 
