@@ -215,7 +215,7 @@ def test_impossible_recipes(wrong: dict[str, Any], message: str) -> None:
         ({"val": 0.0}, "--val must lie between 0 and 1, got 0.0"),
         ({"val": 1.0}, "--val must lie between 0 and 1, got 1.0"),
         ({"seed": -1}, "--seed must be 0 or more, got -1"),
-        ({"image_size": 0}, "image_size"),
+        ({"image_size": 0}, "must be positive, got 0"),
         ({"precision": "float16"}, "TrainOptions.precision must be one of"),
         ({"bad_images": "ignore"}, "TrainOptions.bad_images must be one of 'error', 'skip', got 'ignore'"),
     ],
