@@ -18,10 +18,15 @@ needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="chromium is not on PATH (Debian: apt-get install chromium)"
 )
 
-_QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @dataclass

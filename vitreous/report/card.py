@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from vitreous.report.content import RunReport
-from vitreous.report.views import model_facts, recipe_facts
+from vitreous.report.facts import model_facts, recipe_facts
 from vitreous.report.words import calibration_in_words, confusions, count, name, percent
 from vitreous.results import Evaluation
 

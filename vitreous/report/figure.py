@@ -134,17 +134,27 @@ def line_chart(
     ys = [y for _, points in lines for _, y in points]
     ys += [edge for edge in (floor, ceiling) if edge is not None]
     low, high = min(ys), max(ys)
-    high = high if high > low else low + (abs(low) or 1.0)
-    marks = ticks(low, high, 5)
+    marks = _covering(low, high if high > low else low + (abs(low) or 1.0), ceiling)
     gutter = 10 + 6.6 * max(len(spell(mark)) for mark in marks)
     margin = 12 + (6.6 * max(len(one.name) for one, _ in lines) if len(lines) > 1 else 0)
-    frame = _Frame(x=(min(xs), max(xs)), y=(low, high), left=gutter, right=_WIDTH - margin)
+    frame = _Frame(x=(min(xs), max(xs)), y=(marks[0], max(high, marks[-1])), left=gutter, right=_WIDTH - margin)
     drawn = [_axes(frame, marks, spell, across)]
     drawn += [_curve(frame, one, points, across, spell) for one, points in lines]
     if len(lines) > 1:
         drawn.append(_names(frame, lines))
     spoken = "; ".join(f"{one.name} from {spell(p[0][1])} to {spell(p[-1][1])}" for one, p in lines)
     return _svg(_WIDTH, _HEIGHT, f"{label}, by {across}: {spoken}", *drawn)
+
+
+def _covering(low: float, high: float, ceiling: float | None) -> list[float]:
+    """Ticks that reach from below `low` to above `high`, but not above the ceiling."""
+    marks = ticks(low, high, 6)
+    step = marks[1] - marks[0] if len(marks) > 1 else high - low
+    if marks[0] > low + 1e-9 * step:
+        marks.insert(0, marks[0] - step)
+    if marks[-1] < high - 1e-9 * step and (ceiling is None or marks[-1] + step <= ceiling):
+        marks.append(marks[-1] + step)
+    return marks
 
 
 def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -199,7 +209,7 @@ def _names(frame: _Frame, lines: Sequence[tuple[Series, list[tuple[float, float]
 
 
 def bar(share: float | None, style: str = "first", interval: tuple[float, float] | None = None) -> Markup:
-    """A bar from 0 to 100 % that fills the width it is given, with a whisker over the interval.
+    """A bar from 0 to 100 % that fills the width it is given; over the interval it turns pale.
 
     Args:
         share: in [0, 1]; None draws the empty track.
@@ -209,13 +219,9 @@ def bar(share: float | None, style: str = "first", interval: tuple[float, float]
     parts = [_box(0, 0, 100, 10, "track")]
     if share:
         parts.append(_box(0, 0, 100 * share, 10, style))
-    if interval:
+    if share and interval:
         low, high = 100 * interval[0], 100 * interval[1]
-        parts += [
-            _line(low, 5, high, 5, "whisker"),
-            _line(low, 2, low, 8, "whisker"),
-            _line(high, 2, high, 8, "whisker"),
-        ]
+        parts += [_box(low, 0, high - low, 10, f"pale {style}"), _line(100 * share, 0, 100 * share, 10, "mark")]
     attributes = {"class": "bar", "viewBox": "0 0 100 10", "preserveAspectRatio": "none", "aria-hidden": "true"}
     return tag("svg", attributes, *parts)
 
@@ -227,20 +233,21 @@ def interval_strip(share: float, interval: tuple[float, float]) -> Markup:
         share: the score, in [0, 1].
         interval: (low, high), in [0, 1].
     """
-    width, left, right, y = 360, 22.0, 338.0, 24.0
+    width, left, right, y = 360, 4.0, 330.0, 14.0
     low, high = interval
     room = max(0.8 * (high - low), 0.01)
     frame = _Frame(x=(max(0.0, low - room), min(1.0, high + room)), y=(0, 1), left=left, right=right)
     parts = [_line(left, y, right, y, "axis")]
-    for mark in ticks(*frame.x, 5):
-        x = frame.across(mark)
-        parts += [_line(x, y - 3, x, y + 3, "axis"), _text(x, y + 24, f"{100 * mark:.4g} %", "tick", "middle")]
+    parts += [_line(x, y - 3, x, y + 3, "axis") for x in map(frame.across, ticks(*frame.x, 12))]
     band = frame.across(low), frame.across(high)
+    anchors = ("middle", "middle") if band[1] - band[0] > 60 else ("end", "start")
+    for x, edge, anchor in zip(band, interval, anchors, strict=True):
+        parts.append(_text(max(x, 18.0 if anchor == "middle" else 36.0), y + 27, percent(edge), "tick", anchor))
     said = f"95 % interval from {percent(low)} to {percent(high)}"
     parts.append(_box(band[0], y - 7, max(band[1] - band[0], 1.0), 14, "band", said))
-    parts += [_line(x, y - 10, x, y + 10, "whisker") for x in band]
+    parts += [_line(x, y - 9, x, y + 9, "whisker") for x in band]
     parts.append(tag("circle", {"cx": frame.across(share), "cy": y, "r": 6, "class": "dot first"}))
-    return _svg(width, 54, f"{percent(share)}, {said}", *parts, style="chart strip")
+    return _svg(width, 46, f"{percent(share)}, {said}", *parts, style="chart strip")
 
 
 def reliability_diagram(bins: Sequence[Reliability]) -> Markup:
@@ -250,7 +257,7 @@ def reliability_diagram(bins: Sequence[Reliability]) -> Markup:
         bins: non-empty bins, lowest first.
     """
     height, base = 340, 264.0
-    frame = _Frame(x=(0, 1), y=(0, 1), left=54, right=_WIDTH - 12.0, bottom=base)
+    frame = _Frame(x=(0, 1), y=(0, 1), left=54, right=_WIDTH - 18.0, bottom=base)
     parts = []
     for mark in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = frame.across(mark), frame.down(mark)

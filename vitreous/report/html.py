@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from vitreous.errors import ResourceError
 from vitreous.report import views
-from vitreous.report.card import model_card
+from vitreous.report.card import model_card as model_card
 from vitreous.report.content import DemoReport, RunReport
 from vitreous.report.figure import bar
-from vitreous.report.words import clean, count, name, percent
+from vitreous.report.words import clean, count, name, percent, sentence
 
 
 def write_run_report(path: str | Path, report: RunReport) -> Path:
@@ -123,9 +123,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_harmless,
     )
-    environment.filters |= {"percent": percent, "name": name, "images": lambda number: count(number, "image")}
+    environment.filters |= {"percent": percent, "name": name, "path": _path, "sentence": sentence}
+    environment.filters["images"] = lambda number: count(number, "image")
     environment.globals["bar"] = bar
     return environment
+
+
+def _path(text: str) -> Markup:
+    """A path that may break its line after a slash."""
+    return escape(name(text, 160)).replace("/", Markup("/<wbr>"))
 
 
 def _harmless(value: Any) -> Any:

@@ -21,6 +21,9 @@ MOST_CLASSES = 100
 
 _LETTER = 6.3  # units of one letter at the labels' size
 _SIDES = ((4, 72.0), (8, 52.0), (12, 42.0), (24, 26.0), (40, 18.0), (60, 12.0), (MOST_CLASSES, 8.0))
+# Strengths between which black and white change places as the readable colour: on dark paper, and on light paper for
+# wrong and for right answers. A test works the contrast out from the style sheet.
+_FAINT, _STRONG = 0.57, {False: 0.82, True: 0.72}
 _TALLEST = 26  # letters of a label, at most
 
 
@@ -52,11 +55,11 @@ def heat_map(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Mark
     side = _side(len(shown))
     every = max(1, math.ceil(9.5 / side))
     letters = max(len(word) for word in names)
-    left = 26 + letters * _LETTER
-    upright = side < 16
-    head = 26 + letters * _LETTER * (1.0 if upright else 0.72) + (0 if upright else 8)
-    slant = 0 if upright else letters * _LETTER * 0.72
-    width, height = left + len(shown) * side + 8 + max(0.0, slant - side), head + len(shown) * side + 2
+    long = letters * _LETTER
+    turn = 0 if long < side - 4 else -90 if side < 16 else -45
+    left, tall = 28 + long, long * math.sin(math.radians(-turn)) + (8 if turn == -45 else 0)
+    head, slant = (36 if turn else 42) + tall, tall if turn == -45 else 0.0
+    width, height = left + len(shown) * side + 8 + max(0.0, slant - side / 2), head + len(shown) * side + 2
     parts = [tag("g", {"class": "frame"}, _frame(left, head, len(shown), side))]
     for i, row in enumerate(shown):
         cells = [
@@ -66,13 +69,14 @@ def heat_map(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Mark
         ]
         parts.append(tag("g", {}, *cells))
         if i % every == 0:
-            parts += _labels(names[i], i, left, head, side, upright)
+            parts += _labels(names[i], i, left, head, side, turn)
     middle = left + len(shown) * side / 2
-    parts.append(tag("text", {"x": middle, "y": 13, "class": "note", "text-anchor": "middle"}, "the model's answer"))
+    parts.append(tag("text", {"x": middle, "y": 13, "class": "note", "text-anchor": "middle"}, "the model’s answer"))
     y = head + len(shown) * side / 2
     turned = {"x": 12, "y": y, "class": "note", "text-anchor": "middle", "transform": f"rotate(-90 12 {y:.1f})"}
     parts.append(tag("text", turned, "truth"))
-    said = f"Confusion matrix of {count(len(shown), 'class', 'classes')}; the pairs confused most often are listed beside it"
+    number = count(len(shown), "class", "classes")
+    said = f"Confusion matrix of {number}; the pairs confused most often are listed beside it"
     attributes = {
         "class": "chart matrix fits" if len(shown) <= 12 else "chart matrix",
         "viewBox": f"0 0 {width:.0f} {height:.0f}",
@@ -91,14 +95,14 @@ def _frame(left: float, top: float, number: int, side: float) -> Markup:
     return tag("rect", {"x": left, "y": top, "width": length, "height": length, "class": "ground"})
 
 
-def _labels(word: str, place: int, left: float, head: float, side: float, upright: bool) -> list[Markup]:
+def _labels(word: str, place: int, left: float, head: float, side: float, turn: int) -> list[Markup]:
     small = "tick small" if side < 16 else "tick"
     y = head + (place + 0.5) * side + 4
-    x = left + (place + 0.5) * side + (3 if upright else 0)
-    turn = f"rotate({-90 if upright else -45} {x:.1f} {head - 7:.1f})"
+    x = left + (place + 0.5) * side + (3 if turn == -90 else 0)
+    above = {"x": x, "y": head - 8, "class": small, "text-anchor": "start" if turn else "middle"}
     return [
-        tag("text", {"x": left - 7, "y": y, "class": small, "text-anchor": "end"}, word),
-        tag("text", {"x": x, "y": head - 7, "class": small, "transform": turn}, word),
+        tag("text", {"x": left - 8, "y": y, "class": small, "text-anchor": "end"}, word),
+        tag("text", {**above, "transform": f"rotate({turn} {x:.1f} {head - 8:.1f})" if turn else None}, word),
     ]
 
 
@@ -123,5 +127,5 @@ def _cell(
     if side < 26 or (side < 40 and number > 99):
         return cell
     written = {"x": x + side / 2, "y": y + side / 2 + 4.5, "text-anchor": "middle"}
-    style = "cell over" if strength > 0.62 else "cell"
+    style = "cell " + ("faint" if strength < _FAINT else "middling" if strength < _STRONG[right] else "strong")
     return cell + tag("text", {**written, "class": style, "pointer-events": "none"}, f"{number:,}")

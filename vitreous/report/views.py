@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from vitreous.config import ModelCard, Recipe
 from vitreous.console import duration
 from vitreous.report import images
 from vitreous.report.content import (
@@ -23,6 +22,7 @@ from vitreous.report.content import (
     RunReport,
     Strip,
 )
+from vitreous.report.facts import model_facts, recipe_facts
 from vitreous.report.figure import Series, interval_strip, line_chart, reliability_diagram
 from vitreous.report.matrix import chosen_classes, heat_map
 from vitreous.report.words import (
@@ -34,12 +34,13 @@ from vitreous.report.words import (
     plain,
     points,
     reliability,
+    sentence,
 )
 from vitreous.results import ClassScore, EpochRecord, Evaluation, Failure
 
 _FAILURES_SHOWN = 50
 _RECORDS_SHOWN = 120
-_WORDS_SHOWN = 64
+_WORDS_SHOWN = 50
 _PICTURES_A_STRIP = 12
 
 
@@ -52,10 +53,10 @@ def run_view(report: RunReport) -> dict[str, Any]:
     evaluation = report.evaluation
     classes = evaluation.classes
     mistakes = [_exhibit(exhibit, classes) for exhibit in report.mistakes[:MISTAKES_SHOWN]]
-    looks = [_exhibit(exhibit, classes) for exhibit in report.looks[:LOOKS_SHOWN]]
+    looks = [_exhibit(exhibit, classes) for exhibit in _attended(report.looks)]
     return {
         "title": name(report.title),
-        "summary": report.summary,
+        "summary": sentence(report.summary),
         "written": report.written,
         "links": _run_links(report),
         "random_weights": report.random_weights,
@@ -70,6 +71,7 @@ def run_view(report: RunReport) -> dict[str, Any]:
         "mistakes_words": _mistakes_in_words(evaluation),
         "any_attention": any(exhibit["overlay"] for exhibit in mistakes),
         "looks": looks,
+        "all_right": all(exhibit["right"] for exhibit in looks),
         "matrix": _matrix(evaluation),
         "classes": sorted(evaluation.per_class, key=_weakness),
         "reliability": reliability_diagram(reliability(evaluation)),
@@ -91,7 +93,7 @@ def run_view(report: RunReport) -> dict[str, Any]:
 
 def _run_links(report: RunReport) -> list[tuple[str, str]]:
     links = [("mistakes", "Mistakes")]
-    if report.looks:
+    if _attended(report.looks):
         links.append(("attention", "Attention"))
     links += [("confusions", "Confusions"), ("classes", "Classes"), ("calibration", "Calibration")]
     links += [("training", "Training"), ("data", "Data"), ("provenance", "Provenance")]
@@ -116,10 +118,11 @@ def _row(label: str, share: float, why: str, style: str, interval: tuple[float, 
 
 def _comparison(report: RunReport) -> list[dict[str, Any]]:
     evaluation = report.evaluation
-    rows = [_row("this model", evaluation.top1, "The thin line is the 95 % interval.", "first", evaluation.interval)]
+    rows = [_row("this model", evaluation.top1, "The pale tip is the 95 % interval.", "first", evaluation.interval)]
     for baseline in report.baselines:
         gain = points(evaluation.top1 - baseline.top1)
-        rows.append(_row(baseline.name, baseline.top1, f"{baseline.explained} This model: {gain}.", "third"))
+        why = f"{sentence(baseline.explained)} This model: {gain}."
+        rows.append(_row(baseline.name, baseline.top1, why, "third"))
     return rows
 
 
@@ -170,6 +173,11 @@ def _exhibit(exhibit: Exhibit, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _attended(looks: Sequence[Exhibit]) -> Sequence[Exhibit]:
+    """What there is to see of where the model looks: nothing for a model without attention."""
+    return [look for look in looks if look.picture.attention is not None][:LOOKS_SHOWN]
+
+
 def _picture(picture: Picture) -> dict[str, Any]:
     height, width = picture.pixels.shape[:2]
     crisp = images.is_small(picture.pixels)
@@ -189,9 +197,7 @@ def _matrix(evaluation: Evaluation) -> dict[str, Any]:
 
 def _charts(records: Sequence[EpochRecord]) -> list[tuple[str, Markup]]:
     def series(label: str, field: str, style: str) -> Series:
-        values = [(record.epoch, getattr(record, field)) for record in records]
-        known = tuple((x, float(y)) for x, y in values if y is not None)
-        return Series(name=label, points=known, style=style)
+        return Series(name=label, points=_points(records, field), style=style)
 
     loss = [series("training", "loss", "third"), series("held-out", "val_loss", "first")]
     accuracy = [series("training", "accuracy", "third"), series("held-out", "val_accuracy", "first")]
@@ -201,6 +207,12 @@ def _charts(records: Sequence[EpochRecord]) -> list[tuple[str, Markup]]:
         ("Accuracy", line_chart("Accuracy", accuracy, across="epoch", spell=_share, ceiling=1.0)),
         ("Learning rate", line_chart("Learning rate", rate, across="epoch", floor=0.0)),
     ]
+
+
+def _points(records: Sequence[EpochRecord], field: str) -> tuple[tuple[float, float], ...]:
+    """One column of the records over epochs, without the records that lack it."""
+    values = [(record.epoch, getattr(record, field)) for record in records]
+    return tuple((epoch, float(value)) for epoch, value in values if value is not None)
 
 
 def _share(share: float) -> str:
@@ -228,70 +240,6 @@ def _failures(failed: Sequence[Failure]) -> dict[str, Any]:
     return {"count": len(failed), "rows": failed[:_FAILURES_SHOWN]}
 
 
-def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
-    """The recipe as name and value, what is off or the same for all left out.
-
-    Args:
-        recipe: as it was resolved for the run.
-    """
-    optimizer = {
-        "adam": f"Adam, betas {recipe.betas[0]:g} and {recipe.betas[1]:g}",
-        "sgd": f"SGD, momentum {recipe.momentum:g}",
-    }[recipe.optimizer]
-    length = f"{recipe.epochs:g} epochs" if recipe.epochs is not None else f"{recipe.steps:,} steps"
-    warmup = "none"
-    if recipe.warmup_steps:
-        warmup = count(recipe.warmup_steps, "step")
-    elif recipe.warmup_fraction:
-        warmup = f"{percent(recipe.warmup_fraction, 0)} of all steps"
-    augment = recipe.augment
-    changes = [f"crops of {percent(augment.crop_area[0], 0)} to {percent(augment.crop_area[1], 0)} of the area"]
-    changes = changes if augment.crop == "inception" else ["centre crop"]
-    changes += ["mirrored half of the time"] if augment.flip else []
-    changes += [f"turned up to {augment.rotate:g}°"] if augment.rotate else []
-    changes += [f"moved up to {percent(augment.shift, 0)}"] if augment.shift else []
-    changes += [f"scaled up to {percent(augment.zoom, 0)}"] if augment.zoom else []
-    facts = {
-        "optimiser": optimizer,
-        "length": length,
-        "batch": count(recipe.batch_size, "image"),
-        "peak learning rate": plain(recipe.learning_rate),
-        "schedule": f"{recipe.schedule} decay, warm-up {warmup}",
-        "weight decay": plain(recipe.weight_decay),
-        "gradient clipping": "none" if recipe.clip_norm is None else f"norm {recipe.clip_norm:g}",
-        "label smoothing": plain(recipe.label_smoothing),
-        "dropout": "the model's" if recipe.dropout is None else plain(recipe.dropout),
-        "weights averaged": "no" if recipe.average_decay is None else f"yes, decay {recipe.average_decay:g}",
-        "augmentation": ", ".join(changes),
-    }
-    return list(facts.items())
-
-
-def model_facts(card: ModelCard) -> list[tuple[str, str]]:
-    """What the model is, as name and value.
-
-    Args:
-        card: of the model file; a user's own module has no architecture.
-    """
-    facts: dict[str, str] = {"name": "a module of your own"}
-    if (shape := card.architecture) is not None:
-        rows, columns = shape.grid
-        heads = count(shape.num_heads, "head")
-        patch = f"{shape.patch_size[0]} × {shape.patch_size[1]}"
-        facts = {
-            "name": shape.name,
-            "encoder": f"{count(shape.depth, 'block')}, width {shape.embed_dim:,}, {heads}, MLP {shape.mlp_dim:,}",
-            "image": f"{shape.image_size[0]} × {shape.image_size[1]} pixels",
-            "patches": f"{rows} × {columns} of {patch} pixels",
-            "head reads": "the class token" if shape.pool == "cls" else "the mean of the patches",
-        }
-    prepare = card.preprocess
-    how = {"cover": f"centre crop, {percent(prepare.crop_ratio)} of the side", "squash": "squashed into the frame"}
-    facts["preprocessing"] = f"{how[prepare.resize]}, {prepare.interpolation}"
-    facts["licence"] = card.licence
-    return list(facts.items())
-
-
 def demo_view(report: DemoReport) -> dict[str, Any]:
     """Values for `demo.html.j2`.
 
@@ -301,7 +249,7 @@ def demo_view(report: DemoReport) -> dict[str, Any]:
     evaluation = report.evaluation
     best = next((arm for arm in report.arms if arm.highlight), report.arms[0])
     others = [arm for arm in report.arms if arm is not best]
-    gains = [f"{points(best.top1 - arm.top1)} over {arm.name}" for arm in others]
+    gains = [f"{points(best.top1 - arm.top1)} against “{arm.name}”" for arm in others]
     return {
         "title": "An image is worth a few words",
         "summary": (
@@ -311,16 +259,17 @@ def demo_view(report: DemoReport) -> dict[str, Any]:
         "written": report.written,
         "links": _demo_links(report),
         "score": percent(best.top1).rstrip("%").strip(),
-        "score_label": f"of {count(best.seen, 'image')} named rightly by {best.name}",
+        "score_label": f"of {count(best.seen, 'image')} named rightly after {best.name}",
         "strip": interval_strip(best.top1, best.interval),
-        "gain": f"On the same test images: {', '.join(gains)}." if gains else "",
-        "comparison": [_arm(arm) for arm in (*report.arms, report.pretraining)],
+        "gain": f"On the same test images, that is {' and '.join(gains)}." if gains else "",
+        "comparison": [_arm(arm) for arm in report.arms],
+        "pretraining": [_arm(report.pretraining)],
         "comparison_title": f"On {best.seen:,} test images nobody trained on",
         "word": _word(report.word, report.patch_size),
         "strips": [_strip(strip) for strip in report.strips],
         "curve": _demo_curve(report.curves),
         "positions": _positions(report),
-        "looks": [_exhibit(exhibit, evaluation.classes) for exhibit in report.looks[:LOOKS_SHOWN]],
+        "looks": [_exhibit(exhibit, evaluation.classes) for exhibit in _attended(report.looks)],
         "mistakes": [_exhibit(exhibit, evaluation.classes) for exhibit in report.mistakes[:LOOKS_SHOWN]],
         "mistakes_words": _mistakes_in_words(evaluation),
         "matrix": _matrix(evaluation),
@@ -340,18 +289,24 @@ def _demo_links(report: DemoReport) -> list[tuple[str, str]]:
         ("provenance", "Provenance"),
         ("next", "Your photos"),
     ]
-    absent = {"data": report.strips, "learning": report.curves, "attention": report.looks, "next": report.next_steps}
+    absent = {
+        "data": report.strips,
+        "learning": report.curves,
+        "attention": _attended(report.looks),
+        "next": report.next_steps,
+    }
     return [(place, title) for place, title in links if absent.get(place, True)]
 
 
 def _arm(arm: Arm) -> dict[str, Any]:
     rests = f"{arm.seen:,} of {count(arm.expected, 'image')}"
-    return _row(arm.name, arm.top1, f"{arm.explained} ({rests})", "first" if arm.highlight else "third", arm.interval)
+    why = f"{sentence(arm.explained)} {rests}."
+    return _row(arm.name, arm.top1, why, "first" if arm.highlight else "third", arm.interval)
 
 
 def _strip(strip: Strip) -> dict[str, Any]:
     pictures = [(name(label), _picture(picture)) for label, picture in strip.pictures[:_PICTURES_A_STRIP]]
-    return {"title": strip.title, "explained": strip.explained, "pictures": pictures}
+    return {"title": strip.title, "explained": sentence(strip.explained), "pictures": pictures}
 
 
 def _word(picture: Picture, patch_size: tuple[int, int]) -> dict[str, Any]:
@@ -372,14 +327,14 @@ def _demo_curve(curves: Sequence[CurveSet]) -> dict[str, Any] | None:
     if not curves:
         return None
     styles = ("first", "second", "fourth", "third")
-    lines = []
-    for place, curve in enumerate(curves[: len(styles)]):
-        scores = [(record.epoch, record.val_accuracy) for record in curve.records]
-        known = tuple((x, y) for x, y in scores if y is not None)
-        lines.append(Series(name=curve.name, points=known, style=styles[place]))
-    label = "Accuracy on the test images"
-    drawing = line_chart(label, lines, across="epoch", spell=_share, floor=0.0, ceiling=1.0)
-    return {"title": "Accuracy on the test images while learning the second set", "drawing": drawing}
+    held_out = any(record.val_accuracy is not None for curve in curves for record in curve.records)
+    field, on = ("val_accuracy", "held-out") if held_out else ("accuracy", "training")
+    lines = [
+        Series(name=curve.name, points=_points(curve.records, field), style=style)
+        for curve, style in zip(curves, styles, strict=False)
+    ]
+    title = f"Accuracy on {on} images"
+    return {"title": title, "drawing": line_chart(title, lines, across="epoch", spell=_share, floor=0.0, ceiling=1.0)}
 
 
 def _positions(report: DemoReport) -> dict[str, Any]:
@@ -392,6 +347,6 @@ def _positions(report: DemoReport) -> dict[str, Any]:
         "width": sheet.shape[1],
         "rows": rows,
         "columns": columns,
-        "low": plain(round(float(report.position_similarity.min()), 2)),
+        "low": plain(round(float(report.position_similarity.min()), 2)).replace("-", "−"),
         "scale": images.data_uri(ramp),
     }

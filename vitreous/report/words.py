@@ -95,6 +95,28 @@ def _spell(character: str) -> str:
     return f"\\x{point:02x}" if point < 256 else f"\\u{point:04x}"
 
 
+def sentence(text: str) -> str:
+    """Text that begins with a capital letter and ends with a full stop, unless it has another ending.
+
+    Args:
+        text: one sentence; nothing stays nothing.
+    """
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: a leading sign that could begin one gets an apostrophe before it.
+
+    Args:
+        text: a class or file name, as it is written to CSV.
+    """
+    text = clean(text).replace("\n", "\\n")
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
 def name(text: str, length: int = NAME_LENGTH) -> str:
     """A class or file name on one short line.
 

@@ -1,0 +1,73 @@
+"""A recipe and a model as pairs of name and value, in words a person reads."""
+
+from __future__ import annotations
+
+from vitreous.config import AugmentConfig, ModelCard, Recipe
+from vitreous.report.words import count, percent, plain
+
+
+def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
+    """The recipe as name and value, what is off or the same for all left out.
+
+    Args:
+        recipe: as it was resolved for the run.
+    """
+    optimizer = {
+        "adam": f"Adam, betas {recipe.betas[0]:g} and {recipe.betas[1]:g}",
+        "sgd": f"SGD, momentum {recipe.momentum:g}",
+    }[recipe.optimizer]
+    length = f"{recipe.epochs:g} epochs" if recipe.epochs is not None else f"{recipe.steps:,} steps"
+    warmup = "none"
+    if recipe.warmup_steps:
+        warmup = count(recipe.warmup_steps, "step")
+    elif recipe.warmup_fraction:
+        warmup = f"{percent(recipe.warmup_fraction, 0)} of all steps"
+    facts = {
+        "optimiser": optimizer,
+        "length": length,
+        "batch": count(recipe.batch_size, "image"),
+        "peak learning rate": plain(recipe.learning_rate),
+        "schedule": f"{recipe.schedule} decay, warm-up {warmup}",
+        "weight decay": plain(recipe.weight_decay),
+        "gradient clipping": "none" if recipe.clip_norm is None else f"norm {recipe.clip_norm:g}",
+        "label smoothing": plain(recipe.label_smoothing),
+        "dropout": "the model's" if recipe.dropout is None else plain(recipe.dropout),
+        "weights averaged": "no" if recipe.average_decay is None else f"yes, decay {recipe.average_decay:g}",
+        "augmentation": _augmentation(recipe.augment),
+    }
+    return list(facts.items())
+
+
+def _augmentation(augment: AugmentConfig) -> str:
+    low, high = (percent(edge, 0) for edge in augment.crop_area)
+    changes = [f"crops of {low} to {high} of the area" if augment.crop == "inception" else "centre crop"]
+    changes += ["mirrored half of the time"] if augment.flip else []
+    changes += [f"turned up to {augment.rotate:g}°"] if augment.rotate else []
+    changes += [f"moved up to {percent(augment.shift, 0)}"] if augment.shift else []
+    changes += [f"scaled up to {percent(augment.zoom, 0)}"] if augment.zoom else []
+    return ", ".join(changes)
+
+
+def model_facts(card: ModelCard) -> list[tuple[str, str]]:
+    """What the model is, as name and value.
+
+    Args:
+        card: of the model file; a user's own module has no architecture.
+    """
+    facts: dict[str, str] = {"name": "a module of your own"}
+    if (shape := card.architecture) is not None:
+        rows, columns = shape.grid
+        heads = count(shape.num_heads, "head")
+        patch = f"{shape.patch_size[0]} × {shape.patch_size[1]}"
+        facts = {
+            "name": shape.name,
+            "encoder": f"{count(shape.depth, 'block')}, width {shape.embed_dim:,}, {heads}, MLP {shape.mlp_dim:,}",
+            "image": f"{shape.image_size[0]} × {shape.image_size[1]} pixels",
+            "patches": f"{rows} × {columns} of {patch} pixels",
+            "head reads": "the class token" if shape.pool == "cls" else "the mean of the patches",
+        }
+    prepare = card.preprocess
+    how = {"cover": f"centre crop, {percent(prepare.crop_ratio)} of the side", "squash": "squashed into the frame"}
+    facts["preprocessing"] = f"{how[prepare.resize]}, {prepare.interpolation}"
+    facts["licence"] = card.licence
+    return list(facts.items())
