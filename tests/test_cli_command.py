@@ -32,12 +32,12 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
     """Run the command in this process: (exit code, stdout, stderr)."""
 
     def run_main(*words: str) -> tuple[int, str, str]:
         code = main(words)
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return code, said.out, said.err
 
     return run_main
@@ -262,16 +262,10 @@ def test_json_is_plain_ascii_with_nothing_that_is_not_json() -> None:
     assert json.loads(text) == {"a": [None, 1.5, "Käfer \ud800"], "b": ["x", None]}
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal, in an encoding of choice."""
+class Terminal(io.TextIOWrapper):
+    """A stream that says it is a terminal."""
 
-    def __init__(self, encoding: str) -> None:
-        super().__init__()
-        self._encoding = encoding
-
-    @property
-    def encoding(self) -> str:
-        return self._encoding
+    mode = "w"
 
     def isatty(self) -> bool:
         return True
@@ -288,14 +282,14 @@ class Terminal(io.StringIO):
     ],
 )
 def test_marks_and_colour_only_where_they_show(
-    monkeypatch: pytest.MonkeyPatch, encoding: str, environment: dict[str, str], expected: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, environment: dict[str, str], expected: str
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    stream = Terminal(encoding)
-    failure.tell(VitreousError("odd"), stream)
-    assert stream.getvalue() == expected
+    with Terminal((tmp_path / "said").open("wb"), encoding=encoding, newline="\n") as stream:
+        failure.tell(VitreousError("odd"), stream)
+    assert (tmp_path / "said").read_text(encoding) == expected
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

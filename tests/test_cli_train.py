@@ -100,27 +100,27 @@ def test_every_option_reaches_the_job(verb: str, calls: Calls) -> None:
 
 
 @pytest.mark.parametrize("verb", ["finetune", "pretrain"])
-def test_a_plan_changes_nothing(verb: str, calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_changes_nothing(verb: str, calls: Calls, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "photos", "--model", "vit-test", "--dry-run", "--steps", "9"]) == 0
     (name, args, keywords), *rest = calls
     assert (name, args, rest) == ("plan", (verb, "photos"), [])
     assert (keywords["model"], keywords["steps"]) == ("vit-test", 9)
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert out.startswith("data     3 classes\nmodel    vit-test\n")
     assert "Nothing was written." in out
     assert main([verb, "photos", "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"plan": ["data     3 classes", "model    vit-test"]}
+    assert json.loads(capfd.readouterr().out) == {"plan": ["data     3 classes", "model    vit-test"]}
 
 
 @pytest.mark.usefixtures("calls")
 @pytest.mark.parametrize("words", [["finetune", "photos"], ["pretrain", "photos"], ["resume", "runs/my photos-1"]])
-def test_the_end_of_training(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_end_of_training(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "report  runs/my photos-1/report.html" in out
     assert "  vitreous predict 'runs/my photos-1' new.jpg\n" in out
     assert main([*words, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    said = json.loads(capfd.readouterr().out)
     assert said == to_json(RESULT)
     assert {"run", "model", "top1", "seen", "expected", "seconds", "report"} <= set(said)
 
@@ -130,20 +130,20 @@ def test_resume_names_the_run(calls: Calls) -> None:
     assert calls == [("resume", ("runs/a",), {})]
 
 
-def test_demo(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo(calls: Calls, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", "here", "--seed", "3", "--threads", "2", "--json"]) == 0
     assert calls == [("demo", ("here",), {"seed": 3, "threads": 2})]
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     expected = {"pretrain_top1": 0.95, "transfer_top1": 0.9, "scratch_top1": 0.35, "baseline_top1": 0.8}
     expected |= {"seconds": 80.0, "report": "runs/demo-1/report.html"}
     assert expected.items() <= json.loads(said.out).items()
     assert "vitreous predict runs/demo-1/transfer digit.png" in said.err
 
 
-def test_the_plan_of_the_demo(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_of_the_demo(calls: Calls, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--dry-run"]) == 0
     assert calls == []
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "5 blocks, 24 wide" in out
     assert "at 40 px, 7 labelled images per class" in out
 

@@ -44,10 +44,10 @@ def inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("inbox")
-def test_a_folder_is_searched_to_the_bottom(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_searched_to_the_bottom(capfd: pytest.CaptureFixture[str]) -> None:
     found = ["2.png", "10.png", "noname", "phone.heic", "b/c d.webp", "deep/er/a.JPG"]
     assert find_images(["inbox"]) == [f"inbox/{name}" for name in found]
-    assert capsys.readouterr().err == "left out 1 file without an image (.txt 1)\n"
+    assert capfd.readouterr().err == "left out 1 file without an image (.txt 1)\n"
 
 
 @pytest.mark.usefixtures("inbox")
@@ -130,10 +130,10 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("two")
-def test_predict_speaks_to_a_person(predictor: type[StandIn], capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_speaks_to_a_person(predictor: type[StandIn], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "runs/a b", "in", "--top", "2", "--device", "cpu", "--batch-size", "7"]) == 0
     assert predictor.asked == {"source": "runs/a b", "device": "cpu", "precision": "float32", "batch_size": 7}
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert said.err == ""
     assert said.out.splitlines()[:4] == [
         "  in/-good.png    cat > 99.9 %   =cmd|' /C calc'!A0 < 0.1 %",
@@ -145,9 +145,9 @@ def test_predict_speaks_to_a_person(predictor: type[StandIn], capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("two", "predictor")
-def test_predict_speaks_to_a_machine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_speaks_to_a_machine(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "m", "in", "--json", "--top", "1"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
+    assert json.loads(capfd.readouterr().out) == {
         "predictions": [
             {"path": "in/-good.png", "label": "cat", "index": 1, "probability": 0.9996, "top": [["cat", 0.9996]]}
         ],
@@ -164,10 +164,10 @@ def test_strict_turns_an_unreadable_image_into_exit_code_3() -> None:
 
 
 @pytest.mark.usefixtures("predictor")
-def test_predict_writes_csv_that_no_spreadsheet_runs(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_writes_csv_that_no_spreadsheet_runs(two: Path, capfd: pytest.CaptureFixture[str]) -> None:
     os.chdir("in")
     assert main(["predict", "m", "--out", "../labels.csv", "--top", "2", "--", ".", "-good.png"]) == 0
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     assert "could not be read" in said
     assert "labels.csv" in said
     assert rows_of(two / "labels.csv") == [
@@ -279,18 +279,18 @@ def test_evaluate_passes_on_what_was_asked(evaluated: list[Any]) -> None:
 
 
 @pytest.mark.usefixtures("evaluated")
-def test_evaluate_speaks_to_a_machine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_speaks_to_a_machine(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "m", "photos", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    said = json.loads(capfd.readouterr().out)
     expected = {"top1": 0.875, "top5": 1.0, "seen": 80, "expected": 81, "interval": [0.77, 0.94]}
     assert expected.items() <= said.items()
     assert said["failed"] == [{"path": "photos/x\x1b[31m.png", "reason": "cut"}]
 
 
 @pytest.mark.usefixtures("evaluated")
-def test_evaluate_speaks_to_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_speaks_to_a_person(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "m", "photos"]) == 0
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "photos/test: 80 of 81 images" in out
     assert "87.5 %  95 % interval 77.0 % to 94.0 %" in out
     assert "photos/x.png  cut" in out
@@ -300,9 +300,9 @@ def test_evaluate_speaks_to_a_person(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.usefixtures("evaluated")
-def test_of_many_classes_the_hardest_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_many_classes_the_hardest_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "m", "many"]) == 0
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "the 20 hardest of 29 classes" in out
     assert "class 1 " in out
     assert "class 29" not in out

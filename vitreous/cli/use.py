@@ -74,9 +74,8 @@ class Predict:
         images = find_images(self.paths)
         if self.out is None:
             return self._predict(images, None)
-        with Sheet(
-            Path(self.out), self.top
-        ) as sheet:  # before the model: a place that cannot be written to shows first
+        # opened before the model is read, so that a place that cannot be written to shows at once
+        with Sheet(Path(self.out), self.top) as sheet:
             answer = self._predict(images, sheet)
         return answer
 
