@@ -20,6 +20,7 @@ from PIL import Image
 from vitreous.cli import main
 from vitreous.cli.paths import find_images
 from vitreous.cli.sheet import Sheet
+from vitreous.config import PreprocessConfig
 from vitreous.errors import DataError, UsageError
 from vitreous.results import ClassScore, Evaluation, Failure, Outcome, Prediction
 
@@ -90,6 +91,9 @@ class StandIn:
     """A predictor that knows by the name: `bad` cannot be read, everything else is a cat."""
 
     asked: dict[str, Any]
+    classes = ("bird", "cat", EVIL)
+    preprocess = PreprocessConfig(image_size=(24, 40))
+    device = "cpu"
 
     def __init__(
         self,
@@ -135,13 +139,23 @@ def test_predict_speaks_to_a_person(predictor: type[StandIn], capfd: pytest.Capt
     assert predictor.asked == {"source": "runs/a b", "device": "cpu", "precision": "float32", "batch_size": 7}
     said = capfd.readouterr()
     assert said.err == ""
-    assert said.out.splitlines()[:4] == [
+    assert said.out.splitlines()[:5] == [
+        "runs/a b: 3 classes, 24 x 40 px, cpu; 2 images to label",
         "  in/-good.png    cat > 99.9 %   =cmd|' /C calc'!A0 < 0.1 %",
         "  in/bad one.png  cannot be read: cut after?12 bytes",
         "",
         "1 image labelled, 1 could not be read",
     ]
     assert "vitreous predict 'runs/a b' in --out labels.csv" in said.out
+
+
+@pytest.mark.usefixtures("two", "predictor", "evaluated")
+@pytest.mark.parametrize("words", [["predict", "vit-test", "in"], ["evaluate", "vit-test", "digits"]])
+def test_random_weights_are_named_first_and_last(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    said, _, after = capfd.readouterr().out.partition("Next")
+    assert said.count("vit-test is an architecture with random weights") == 2
+    assert "random" not in after
 
 
 @pytest.mark.usefixtures("two", "predictor")

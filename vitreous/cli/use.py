@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from vitreous.cli.sheet import Lines, Sheet
 from vitreous.cli.words import command, count, harmless, next_steps, percent, shorten, table
 from vitreous.errors import DataError, UsageError
 from vitreous.results import ClassScore, Evaluation, Failure, Prediction
+from vitreous.zoo import is_model_name
 
 _CLASSES_SHOWN = 20
 _FAILURES_SHOWN = 10
@@ -53,7 +55,7 @@ class Predict:
     """Label images: files, folders and patterns."""
 
     model: str = positional()
-    """A run folder or a model file."""
+    """A run folder or a model file; a name from `vitreous models` has random weights."""
     paths: tuple[str, ...] = positional(metavar="PATH...")
     """Image files, folders of them at any depth, or patterns such as "inbox/*.jpg"."""
     top: int = 3
@@ -87,6 +89,12 @@ class Predict:
         predictor = Predictor(
             self.model, device=machine.device, precision=machine.precision, batch_size=machine.batch_size
         )
+        height, width = predictor.preprocess.image_size
+        console.say(
+            f"{harmless(self.model)}: {count(len(predictor.classes), 'class', 'classes')}, {height} x {width} px,"
+            f" {predictor.device}; {count(len(images), 'image')} to label",
+            *_random(self.model),
+        )
         writer = sheet or (None if self.common.json else Lines(images))
         kept: list[Prediction] = []
         failed: list[Failure] = []
@@ -111,7 +119,7 @@ class Predict:
         summary = f"{count(total - len(failed), 'image')} labelled"
         if failed:
             summary += f", {len(failed):,} could not be read"
-        console.say("", summary + (f": {harmless(self.out)}" if self.out else ""))
+        console.say("", summary + (f": {harmless(self.out)}" if self.out else ""), *_random(self.model))
         if self.out or self.common.json:
             console.say(*_failures(failed))
         again = command("predict", self.model, *self.paths[:1], "--out", "labels.csv")
@@ -124,7 +132,7 @@ class Evaluate:
     """Measure a model on labelled images: how often it is right, and where not."""
 
     model: str = positional()
-    """A run folder or a model file."""
+    """A run folder or a model file; a name from `vitreous models` has random weights."""
     data: str = positional()
     """Folder of class folders, perhaps with train, val and test above; or digits, mnist-5k, fashion-mnist."""
     split: str | None = None
@@ -140,6 +148,7 @@ class Evaluate:
 
         machine = self.machine
         machine.settle()
+        console.say(f"evaluating {harmless(self.model)} on {harmless(self.data)}", *_random(self.model))
         found = evaluate(
             self.model,
             self.data,
@@ -149,11 +158,18 @@ class Evaluate:
             batch_size=machine.batch_size,
             root=self.root,
         )
-        console.say(*_scores(found), *_per_class(found), *_failures(found.failed))
+        console.say(*_scores(found), *_per_class(found), *_failures(found.failed), *_random(self.model))
         console.say(*next_steps((command("predict", self.model, "new.jpg"), "label new images")))
         brief = {spec.name: getattr(found, spec.name) for spec in dataclasses.fields(found)}
         del brief["outcomes"]  # one entry per image: the report and the Python form hold them
         return Answer(value=brief)
+
+
+def _random(model: str) -> list[str]:
+    """A warning for a zoo name where a trained model is expected."""
+    if os.path.exists(model) or not is_model_name(model):
+        return []
+    return [f"{model} is an architecture with random weights: what it says means nothing"]
 
 
 def _scores(found: Evaluation) -> list[str]:
