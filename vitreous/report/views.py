@@ -56,7 +56,7 @@ def run_view(report: RunReport) -> dict[str, Any]:
     looks = [_exhibit(exhibit, classes) for exhibit in _attended(report.looks)]
     return {
         "title": name(report.title),
-        "summary": sentence(report.summary),
+        "summary": report.summary,
         "written": report.written,
         "links": _run_links(report),
         "random_weights": report.random_weights,

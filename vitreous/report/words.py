@@ -98,13 +98,17 @@ def _spell(character: str) -> str:
 def sentence(text: str) -> str:
     """Text that begins with a capital letter and ends with a full stop, unless it has another ending.
 
+    A first word with a digit in it is a name (vit-s16, mnist-5k) and stays as it is.
+
     Args:
         text: one sentence; nothing stays nothing.
     """
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
+    first = text.split()[0]
+    text = text if any(map(str.isdigit, first)) else text[0].upper() + text[1:]
+    return text + ("" if text[-1] in ".!?…" else ".")
 
 
 def spreadsheet_cell(text: str) -> str:
