@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -86,3 +87,20 @@ def exif(orientation: int, *, order: str = "<", kind: int = 3, before: int = 0) 
     entry = struct.pack(order + "HHI", 0x0112, kind, 1) + value
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, before + 1)
     return b"Exif\0\0" + head + others + entry + struct.pack(order + "I", 0)
+
+
+def plant(root: Path, counts: dict[str, int], *, first: int = 0) -> Path:
+    """A folder of class folders with small PNG images, all different; returns `root`.
+
+    Args:
+        root: made where it is missing; class names may hold `/`, for folders above or below the class.
+        counts: images per class folder.
+        first: number of each folder's first image, which is also in its pixels.
+    """
+    for place, (name, count) in enumerate(counts.items()):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(first, first + count):
+            pixels = np.full((6, 9, 3), (17 * place % 256, number % 256, number // 256), np.uint8)
+            (folder / f"{number}.png").write_bytes(png(pixels, 2))
+    return root

@@ -89,7 +89,8 @@ def resized(
         box: the part to take; by default all.
         reducing_gap: as Pillow's: shrink by a whole factor first, for speed; None for exactness.
     """
-    if box is None and image.shape[:2] == size:
+    height, width = image.shape[:2]
+    if (height, width) == size and box in (None, (0, 0, width, height)):
         return image
     shrunk = Image.fromarray(image).resize(size[::-1], _FILTERS[interpolation], box=box, reducing_gap=reducing_gap)
     return np.asarray(shrunk)

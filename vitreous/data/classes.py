@@ -1,0 +1,63 @@
+"""Class names of one set understood in terms of another's: always by name, never by place."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+
+from vitreous.data.imageset import ImageSet
+from vitreous.errors import DataError
+
+
+def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) -> ImageSet:
+    """The same images, labelled by places in `classes`.
+
+    A class of `classes` without images is fine; a class with images that is not in `classes` is not.
+
+    Args:
+        images: labelled by their own classes.
+        classes: the names that count.
+        known_to: whose names they are ("the model", "train"), for the error.
+
+    Raises:
+        DataError: images belong to an unknown class; likely misspellings are pointed out.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    present = [name for name, count in zip(images.classes, images.counts, strict=True) if count]
+    unknown = [name for name in present if name not in places]
+    if unknown:
+        raise DataError(
+            f"{images.name} has images of {len(unknown)} classes that {known_to} does not know:"
+            f" {', '.join(unknown[:5])}{f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''}",
+            why=_resemblance(unknown, classes),
+            remedy=f"rename or remove these classes; {known_to} knows {_listed(classes)}",
+        )
+    if images.classes == tuple(classes):
+        return images
+    table = np.array([places.get(name, -1) for name in images.classes], np.int64)
+    return dataclasses.replace(images, classes=tuple(classes), labels=table[images.labels])
+
+
+def _resemblance(unknown: Sequence[str], classes: Sequence[str]) -> str | None:
+    """Did you mean, for the first unknown names that look like known ones."""
+    by_fold = {_fold(name): name for name in classes}
+    hints = []
+    for name in unknown:
+        if _fold(name) in by_fold:
+            hints.append(f"{name!r} differs from {by_fold[_fold(name)]!r} only in case, spaces or Unicode form")
+        elif close := difflib.get_close_matches(_fold(name), by_fold, n=1, cutoff=0.7):
+            hints.append(f"did you mean {by_fold[close[0]]!r} by {name!r}?")
+    return "; ".join(hints[:3]) or None
+
+
+def _fold(name: str) -> str:
+    """What two names share that a person would take for the same."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())
+
+
+def _listed(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:10]) + (f" and {len(classes) - 10} more" if len(classes) > 10 else "")

@@ -1,0 +1,158 @@
+"""What every source of labelled images gives: an ImageSet, and the Splits a training run is made of.
+
+Nothing is decoded until it is read. The order of the images is part of a set and never depends on the machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from vitreous.errors import DataError
+from vitreous.results import Failure
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images, each read when it is asked for."""
+
+    name: str
+    """What a person calls them ("photos/test", "digits")."""
+    classes: tuple[str, ...]
+    """Class names; a label is a place in this tuple."""
+    ids: Sequence[str]
+    """What a person reads for each image: its path, or digits/00012."""
+    labels: Int[np.ndarray, " N"]
+    """True class of each image."""
+    read: Callable[[int], UInt8[np.ndarray, "H W 3"]]
+    """Decodes one image to RGB; raises ImageError. Called from several threads at once."""
+    fingerprint: str = ""
+    """SHA-256 in hex over what identifies the images; by default over keys, labels and classes."""
+    mirror_safe: bool = True
+    """Whether an image keeps its class in a mirror; not so for digits."""
+    in_memory: bool = False
+    """Whether reading cannot fail and costs next to nothing."""
+    keys: Sequence[str] = ()
+    """What names each image on every machine, such as its path below the data folder; by default the ids."""
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.labels):
+            raise DataError(f"{self.name} has {len(self.ids):,} images but {len(self.labels):,} labels")
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise DataError(
+                f"{self.name} has labels from {self.labels.min()} to {self.labels.max()}",
+                why=f"with {len(self.classes)} classes they must lie between 0 and {len(self.classes) - 1}",
+            )
+        object.__setattr__(self, "labels", self.labels.astype(np.int64))
+        if not self.keys:
+            object.__setattr__(self, "keys", self.ids)
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", fingerprint(self.classes, self.keys, self.labels.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def counts(self) -> Int[np.ndarray, " Y"]:
+        """Number of images in each class."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+    def subset(self, indices: Iterable[int] | Int[np.ndarray, " n"], name: str | None = None) -> ImageSet:
+        """Some of the images, in the order given.
+
+        Args:
+            indices: places in this set.
+            name: what to call them; by default as this set.
+        """
+        chosen = np.fromiter(indices, np.int64)
+        return dataclasses.replace(
+            self,
+            name=name or self.name,
+            ids=[self.ids[i] for i in chosen],
+            keys=[self.keys[i] for i in chosen],
+            labels=self.labels[chosen],
+            read=lambda index: self.read(int(chosen[index])),
+            fingerprint=fingerprint(self.fingerprint, chosen.tolist()),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The images of one training run: those it learns from, those it is watched on, those that choose nothing."""
+
+    train: ImageSet
+    val: ImageSet | None
+    test: ImageSet | None
+    notes: tuple[str, ...] = ()
+    """What was recognised, in words, one sentence each."""
+    failed: tuple[Failure, ...] = ()
+    """Images left out because they cannot be read."""
+
+    @property
+    def sets(self) -> dict[str, ImageSet]:
+        """The sets there are, by the names train, val and test."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: images for name, images in named.items() if images is not None}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over all sets: equal if and only if a run sees the same images with the same labels."""
+        return fingerprint({name: images.fingerprint for name, images in self.sets.items()})
+
+
+def array_set(
+    name: str,
+    pixels: UInt8[np.ndarray, "N H W"] | UInt8[np.ndarray, "N H W 3"],
+    labels: Int[np.ndarray, " N"],
+    classes: Sequence[str],
+    *,
+    mirror_safe: bool = True,
+    first: int = 0,
+) -> ImageSet:
+    """Images that lie in memory as one array, grey or RGB.
+
+    Args:
+        name: what to call them; ids are name/00000 and so on.
+        pixels: all images; nobody may change them afterwards.
+        labels: places in `classes`.
+        classes: class names.
+        mirror_safe: whether an image keeps its class in a mirror.
+        first: number of the first image.
+    """
+    pixels = pixels.view()
+    pixels.flags.writeable = False
+
+    def read(index: int) -> UInt8[np.ndarray, "H W 3"]:
+        image = pixels[index]
+        return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+    ids = [f"{name}/{number:05d}" for number in range(first, first + len(pixels))]
+    content = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+    return ImageSet(
+        name=name,
+        classes=tuple(classes),
+        ids=ids,
+        labels=labels,
+        read=read,
+        fingerprint=fingerprint(classes, ids, labels.tolist(), pixels.shape, content),
+        mirror_safe=mirror_safe,
+        in_memory=True,
+    )
+
+
+def fingerprint(*parts: object) -> str:
+    """SHA-256 in hex of plain values; the same on every machine.
+
+    Args:
+        parts: strings, numbers, and lists and dicts of them.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(json.dumps(part, sort_keys=True, default=list).encode() + b"\n")
+    return digest.hexdigest()

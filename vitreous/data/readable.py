@@ -1,0 +1,63 @@
+"""The check before training that every image can be read: one full decode of each, on all cores."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from vitreous.console import Progress
+from vitreous.data.imageset import ImageSet
+from vitreous.data.threads import in_order, num_cores
+from vitreous.errors import DataError, ImageError
+from vitreous.picture.decode import reason
+from vitreous.results import Failure
+
+_SHOWN = 10
+
+
+def unreadable(sets: Sequence[ImageSet]) -> list[dict[int, Failure]]:
+    """For each set, the images that cannot be read, by index; progress is shown meanwhile.
+
+    Args:
+        sets: checked one after the other; those in memory are passed over.
+    """
+    doubtful = [images for images in sets if not images.in_memory]
+    found: dict[int, dict[int, Failure]] = {}
+    workers = num_cores()
+    with Progress("checking that images can be read", sum(map(len, doubtful))) as progress:
+        for images in doubtful:
+            failures = found[id(images)] = {}
+            attempt = functools.partial(_failure, images)
+            outcomes = in_order(attempt, range(len(images)), workers=workers, ahead=4 * workers)
+            for index, failure in enumerate(outcomes):
+                if failure is not None:
+                    failures[index] = failure
+                progress.advance()
+    return [found.get(id(images), {}) for images in sets]
+
+
+def unreadable_error(failures: Sequence[Failure], total: int, where: str) -> DataError:
+    """The error that names images that cannot be read: the first ten, and how many more.
+
+    Args:
+        failures: one or more.
+        total: images looked at.
+        where: the data.
+    """
+    listed = [f"{failure.path}: {failure.reason}" for failure in failures[:_SHOWN]]
+    if len(failures) > _SHOWN:
+        listed.append(f"... and {len(failures) - _SHOWN:,} more")
+    return DataError(
+        f"{len(failures):,} of {total:,} images cannot be read",
+        where=where,
+        why="\n        ".join(listed),
+        remedy="mend or remove them, or leave them out with --bad-images skip",
+    )
+
+
+def _failure(images: ImageSet, index: int) -> Failure | None:
+    try:
+        images.read(index)
+    except ImageError as error:
+        return Failure(path=images.ids[index], reason=reason(error))
+    return None

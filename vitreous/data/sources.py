@@ -1,0 +1,219 @@
+"""From what a person typed as DATA to labelled images: a folder of class folders, or the name of a built-in set."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vitreous.console import say
+from vitreous.data.builtin import builtin_names, load_builtin
+from vitreous.data.classes import match_classes
+from vitreous.data.folders import class_folders, split_folders
+from vitreous.data.imageset import ImageSet as ImageSet
+from vitreous.data.imageset import Splits as Splits
+from vitreous.data.readable import unreadable, unreadable_error
+from vitreous.data.split import check_divisible, hold_out
+from vitreous.errors import DataError, UsageError
+from vitreous.results import Failure
+
+_FOR_EVALUATION = ("test", "val", "train")  # the first there is: from the images that chose least
+
+
+@dataclass
+class _Found:
+    """What lies where DATA points."""
+
+    name: str
+    sets: dict[str, ImageSet]
+    """By train, val and test, in this order; or {"all": ...} where nothing is divided."""
+    notes: list[str] = field(default_factory=list)
+
+
+def open_splits(
+    data: str | Path | ImageSet | Splits,
+    *,
+    val: float,
+    seed: int,
+    root: str | None = None,
+    bad_images: Literal["error", "skip"] = "error",
+) -> Splits:
+    """The images of a training run, each known to be readable, and what was recognised, in words.
+
+    Args:
+        data: a folder of class folders, with or without train, val and test above them; the name of a built-in set;
+            an image set to split; or splits, which are returned as they are.
+        val: share of each class that is held out where there are no val images.
+        seed: decides which.
+        root: where the files of a built-in set lie.
+        bad_images: stop at unreadable images, or leave them out.
+
+    Raises:
+        DataError: the data cannot be trained on; the message says why and what to do.
+        UsageError: a built-in set is not installed, or `root` means nothing here.
+    """
+    if isinstance(data, Splits):
+        return data
+    found = _find(data, root, keep_empty=True)
+    sets, notes = found.sets, found.notes
+    train = sets.pop("all", None) or sets.get("train")
+    if train is None:
+        raise DataError(
+            f"there are {' and '.join(sets)} images but no train images",
+            where=found.name,
+            remedy=f"one folder per class in {found.name}/train",
+        )
+    sets = {"train": train, **sets}
+    _check_trainable(train)
+    sets = {part: match_classes(images, train.classes, known_to=train.name) for part, images in sets.items()}
+    if "val" not in sets:
+        check_divisible(train)
+    sets, failed = _readable(sets, found.name, bad_images)
+    if failed:
+        notes.append(f"left out {len(failed):,} images that cannot be read")
+        _check_trainable(sets["train"], after=" once unreadable images are left out")
+    notes += [line for images in sets.values() for line in _census(images)]
+    if "val" not in sets:
+        whole = sets["train"]
+        sets["train"], sets["val"] = hold_out(whole, val, seed)
+        notes.append(
+            f"{whole.name}: {len(sets['train']):,} to learn from, {len(sets['val']):,} held out"
+            f" ({val:.0%} of each class, seed {seed})"
+        )
+    return Splits(sets["train"], sets["val"], sets.get("test"), tuple(notes), failed)
+
+
+def open_images(data: str | Path | ImageSet | Splits, *, split: str | None = None, root: str | None = None) -> ImageSet:
+    """The labelled images to evaluate a model on; where there was a choice, what was taken is said aloud.
+
+    Args:
+        data: a folder of class folders, with or without train, val and test above them; the name of a built-in set;
+            an image set; or splits.
+        split: train, val or test; by default the first there is of test, val and train.
+        root: where the files of a built-in set lie.
+
+    Raises:
+        DataError: there are no such images.
+        UsageError: a built-in set is not installed, or `root` means nothing here.
+    """
+    found = _find(data, root, keep_empty=False)
+    sets, notes = found.sets, found.notes
+    if split is None:
+        part = next((part for part in _FOR_EVALUATION if part in sets), "all")
+        if part not in ("test", "all"):
+            notes.append(f"{found.name}: there is no test part; these are its {part} images")
+    elif split in sets:
+        part = split
+    else:
+        raise DataError(
+            f"there are no {split} images",
+            where=found.name,
+            why="it is not divided" if "all" in sets else f"there are {' and '.join(sets)} images",
+            remedy="leave out --split" if "all" in sets else f"--split {next(iter(sets))}",
+        )
+    if notes:
+        say(*notes)
+    return sets[part]
+
+
+def _find(data: str | Path | ImageSet | Splits, root: str | None, *, keep_empty: bool) -> _Found:
+    if isinstance(data, Splits):
+        return _Found("the splits given", data.sets)
+    if isinstance(data, ImageSet):
+        return _Found(data.name, {"all": data})
+    if isinstance(data, str) and data in builtin_names():
+        sets = load_builtin(data, root).sets
+        found = _Found(data, sets if len(sets) > 1 else {"all": sets["train"]})
+        if Path(data).is_dir():
+            found.notes.append(f"{data} is the built-in set; for the folder of that name type ./{data}")
+        return found
+    if root is not None:
+        raise UsageError(f"--root is for built-in sets ({', '.join(builtin_names())}), and {data} is none")
+    path = _folder(Path(data).expanduser(), str(data))
+    found = _Found(str(data), {})
+    for part, folder in (split_folders(path) or {"all": path}).items():
+        name = str(data) if part == "all" else str(Path(data) / folder.name)
+        must_learn = part in ("train", "all")
+        found.sets[part], notes = class_folders(folder, name, keep_empty=keep_empty and must_learn)
+        found.notes += notes
+    found.sets = {part: found.sets[part] for part in ("all", "train", "val", "test") if part in found.sets}
+    return found
+
+
+def _folder(path: Path, typed: str) -> Path:
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise DataError(
+            "this is a file, not a folder of class folders",
+            where=typed,
+            remedy="give the folder, unpacked, with one folder per class in it",
+        )
+    beside = [sibling.name for sibling in path.parent.iterdir() if sibling.is_dir()] if path.parent.is_dir() else []
+    close = [str(path.parent / name) for name in difflib.get_close_matches(path.name, beside, n=2)]
+    close += difflib.get_close_matches(typed, builtin_names(), n=1)
+    raise DataError(
+        "there is no such folder",
+        where=typed,
+        why=f"did you mean {' or '.join(close)}?" if close else None,
+        remedy=f"a folder with one folder per class in it, or a built-in set: {', '.join(builtin_names())}",
+    )
+
+
+def _check_trainable(train: ImageSet, after: str = "") -> None:
+    """Refuse images from which nothing can be learned."""
+    empty = [name for name, count in zip(train.classes, train.counts, strict=True) if not count]
+    if empty:
+        raise DataError(
+            f"{len(empty)} of {len(train.classes)} classes have no images{after}: {', '.join(empty[:5])}"
+            + (f" and {len(empty) - 5} more" if len(empty) > 5 else ""),
+            where=train.name,
+            remedy="put images into these folders, or remove them",
+        )
+    if len(train.classes) < 2:
+        only = train.classes[0]
+        inside = sorted({key.split("/")[1] for key in train.keys if key.count("/") > 1})
+        raise DataError(
+            f"there is only one class: {only}",
+            where=train.name,
+            why="a classifier needs something to tell apart",
+            remedy=f"{train.name}/{only}, if the classes are {', '.join(inside[:5])}"
+            if len(inside) > 1
+            else "one folder per class, two or more",
+        )
+
+
+def _readable(
+    sets: dict[str, ImageSet], where: str, bad_images: Literal["error", "skip"]
+) -> tuple[dict[str, ImageSet], tuple[Failure, ...]]:
+    """The sets without their unreadable images, and these; or an error that names them."""
+    found = dict(zip(sets, unreadable(list(sets.values())), strict=True))
+    failed = tuple(failure for failures in found.values() for failure in failures.values())
+    if failed and bad_images == "error":
+        raise unreadable_error(failed, sum(map(len, sets.values())), where)
+    good = {
+        part: images.subset(index for index in range(len(images)) if index not in found[part])
+        if found[part]
+        else images
+        for part, images in sets.items()
+    }
+    return good, failed
+
+
+def _census(images: ImageSet) -> list[str]:
+    """How many images of which class, in words."""
+    counts = dict(zip(images.classes, images.counts.tolist(), strict=True))
+    present = {name: count for name, count in counts.items() if count}
+    fewest, most = min(present.values()), max(present.values())
+    if fewest == most:
+        detail = f"{fewest:,} each"
+    elif len(present) <= 10:
+        detail = ", ".join(f"{name}: {count:,}" for name, count in present.items())
+    else:
+        detail = f"{fewest:,} to {most:,} each"
+    lines = [f"{images.name}: {len(images):,} images in {len(present):,} classes ({detail})"]
+    if lacking := [name for name, count in counts.items() if not count]:
+        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+        lines.append(f"{images.name}: no images of {', '.join(lacking[:5])}{more}")
+    return lines
