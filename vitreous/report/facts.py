@@ -17,19 +17,19 @@ def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
         "sgd": f"SGD, momentum {recipe.momentum:g}",
     }[recipe.optimizer]
     length = f"{recipe.epochs:g} epochs" if recipe.epochs is not None else f"{recipe.steps:,} steps"
-    warmup = "none"
+    warmup = "no warm-up"
     if recipe.warmup_steps:
-        warmup = count(recipe.warmup_steps, "step")
+        warmup = f"warm-up of {count(recipe.warmup_steps, 'step')}"
     elif recipe.warmup_fraction:
-        warmup = f"{percent(recipe.warmup_fraction, 0)} of all steps"
+        warmup = f"warm-up of {percent(recipe.warmup_fraction, 0)} of all steps"
     facts = {
         "optimiser": optimizer,
         "length": length,
         "batch": count(recipe.batch_size, "image"),
         "peak learning rate": plain(recipe.learning_rate),
-        "schedule": f"{recipe.schedule} decay, warm-up {warmup}",
+        "schedule": f"{recipe.schedule} decay, {warmup}",
         "weight decay": plain(recipe.weight_decay),
-        "gradient clipping": "none" if recipe.clip_norm is None else f"norm {recipe.clip_norm:g}",
+        "gradient clipping": "off" if recipe.clip_norm is None else f"norm {recipe.clip_norm:g}",
         "label smoothing": plain(recipe.label_smoothing),
         "dropout": "the model's" if recipe.dropout is None else plain(recipe.dropout),
         "weights averaged": "no" if recipe.average_decay is None else f"yes, decay {recipe.average_decay:g}",
