@@ -20,7 +20,7 @@ from vitreous.report.words import percent, reliability
 def test_ticks_are_few_round_and_inside(low: float, width: float, most: int) -> None:
     """Steps are 1, 2 or 5 times a power of ten; no tick lies outside; not too many, and not none."""
     high = low + width
-    assume(width > 1e-9 * abs(low))
+    assume(width > 1e-6 * abs(low))
     marks = ticks(low, high, most)
     assert 1 <= len(marks) <= most
     slack = 1e-6 * width
@@ -30,7 +30,7 @@ def test_ticks_are_few_round_and_inside(low: float, width: float, most: int) -> 
         step = (marks[-1] - marks[0]) / (len(marks) - 1)
         assert np.diff(marks) == pytest.approx([step] * (len(marks) - 1), rel=1e-3)
         mantissa = step / 10 ** math.floor(math.log10(step) + 1e-9)
-        assert min(abs(mantissa - round_one) for round_one in (1, 2, 5)) < 0.01
+        assert min(abs(mantissa - round_one) for round_one in (1, 2, 5, 10)) < 0.01
 
 
 def test_a_line_can_be_read_back_from_its_chart() -> None:
@@ -93,8 +93,8 @@ def test_a_bar_is_as_long_as_its_share() -> None:
     """100 units are 100 %; no share draws no bar."""
     root = ET.fromstring(bar(0.375, "first", (0.3, 0.45)))
     widths = {box.get("class"): float(box.get("width")) for box in root.iter("rect")}
-    assert widths == {"track": 100, "first": 37.5, "pale first": 15}
-    assert len(list(ET.fromstring(bar(None)).iter("rect"))) == 1
+    assert widths == {"first": 37.5, "pale first": 15}
+    assert list(ET.fromstring(bar(None)).iter("rect")) == []
 
 
 def test_dots_of_the_reliability_diagram_stand_at_confidence_and_accuracy() -> None:

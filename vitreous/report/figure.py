@@ -209,16 +209,14 @@ def _names(frame: _Frame, lines: Sequence[tuple[Series, list[tuple[float, float]
 
 
 def bar(share: float | None, style: str = "first", interval: tuple[float, float] | None = None) -> Markup:
-    """A bar from 0 to 100 % that fills the width it is given; over the interval it turns pale.
+    """A bar from 0 to 100 % that fills the width it is given; over the interval its shade changes.
 
     Args:
-        share: in [0, 1]; None draws the empty track.
+        share: in [0, 1]; None leaves the track empty.
         style: CSS class of the bar.
         interval: (low, high) in [0, 1].
     """
-    parts = [_box(0, 0, 100, 10, "track")]
-    if share:
-        parts.append(_box(0, 0, 100 * share, 10, style))
+    parts = [tag("rect", {"width": 100 * share, "height": 10, "class": style})] if share else []
     if share and interval:
         low, high = 100 * interval[0], 100 * interval[1]
         parts += [_box(low, 0, high - low, 10, f"pale {style}"), _line(100 * share, 0, 100 * share, 10, "mark")]

@@ -20,7 +20,7 @@ MOST_CLASSES = 100
 """With more classes only those involved in most mistakes are drawn."""
 
 _LETTER = 6.3  # units of one letter at the labels' size
-_SIDES = ((4, 72.0), (8, 52.0), (12, 42.0), (24, 26.0), (40, 18.0), (60, 12.0), (MOST_CLASSES, 8.0))
+_SIDES = ((4, 72.0), (8, 52.0), (12, 42.0), (24, 26.0), (40, 18.0), (60, 12.0), (MOST_CLASSES, 7.5))
 # Strengths between which black and white change places as the readable colour: on dark paper, and on light paper for
 # wrong and for right answers. A test works the contrast out from the style sheet.
 _FAINT, _STRONG = 0.62, {False: 0.892, True: 0.792}

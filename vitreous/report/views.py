@@ -86,7 +86,7 @@ def run_view(report: RunReport) -> dict[str, Any]:
         "recipe": recipe_facts(report.recipe),
         "recipe_caption": f"The recipe {report.recipe.name}: {report.recipe.source or 'source not stated'}",
         "model": model_facts(report.card),
-        "environment": list(report.environment.items()),
+        "environment": [(key, str(value)) for key, value in report.environment.items()],
         "next_steps": report.next_steps,
     }
 
@@ -118,7 +118,7 @@ def _row(label: str, share: float, why: str, style: str, interval: tuple[float, 
 
 def _comparison(report: RunReport) -> list[dict[str, Any]]:
     evaluation = report.evaluation
-    rows = [_row("this model", evaluation.top1, "The pale tip is the 95 % interval.", "first", evaluation.interval)]
+    rows = [_row("this model", evaluation.top1, "The marked tip is the 95 % interval.", "first", evaluation.interval)]
     for baseline in report.baselines:
         gain = points(evaluation.top1 - baseline.top1)
         why = f"{sentence(baseline.explained)} This model: {gain}."
@@ -275,8 +275,8 @@ def demo_view(report: DemoReport) -> dict[str, Any]:
         "matrix": _matrix(evaluation),
         "command": report.command,
         "took": duration(report.result.seconds),
-        "facts": list(report.facts.items()),
-        "environment": list(report.environment.items()),
+        "facts": [(key, str(value)) for key, value in report.facts.items()],
+        "environment": [(key, str(value)) for key, value in report.environment.items()],
         "next_steps": report.next_steps,
     }
 
