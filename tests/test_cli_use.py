@@ -72,7 +72,12 @@ def test_a_link_that_leads_back_ends(inbox: Path) -> None:
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("outbox", "no such file or folder"), ("inbox/*.gif", "no image matches"), ("empty", "no image in this folder")],
+    [
+        ("outbox", "no such file or folder\n.*\n  why +did you mean inbox"),
+        ("no/where/a.png", "no such file or folder\n.*\n  why +there is no folder no/where either"),
+        ("inbox/*.gif", "no image matches"),
+        ("empty", "no image in this folder"),
+    ],
 )
 def test_words_that_name_nothing_are_errors(inbox: Path, word: str, message: str) -> None:
     (inbox.parent / "empty").mkdir()
@@ -217,6 +222,12 @@ def test_a_table_is_whole_or_not_there(tmp_path: Path) -> None:
     sheet.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert (tmp_path / "a.jsonl").read_text() == "of yesterday"
     assert json.loads((tmp_path / "a.jsonl.partial").read_text()) == {"path": "p", "reason": "r"}
+
+
+def test_a_table_without_a_row_leaves_nothing(tmp_path: Path) -> None:
+    sheet = Sheet(tmp_path / "a.csv", 1).__enter__()
+    sheet.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_path_that_is_no_unicode_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from vitreous import console
 from vitreous.cli.words import count, harmless
 from vitreous.data.folders import natural_key
-from vitreous.errors import DataError
+from vitreous.errors import DataError, unknown_name
 from vitreous.picture.sniff import FOREIGN_SUFFIXES, HEADER_BYTES, IMAGE_SUFFIXES, kind_of
 
 
@@ -38,13 +38,21 @@ def _named(word: str, left_out: Counter[str]) -> list[str]:
     elif glob.has_magic(word):
         hits = sorted(glob.glob(word, recursive=True), key=natural_key)
     else:
-        raise DataError("there is no such file or folder", where=word)
+        raise DataError("there is no such file or folder", where=word, why=_near(word))
     found = [path for hit in hits for path in (_below(hit, left_out) if os.path.isdir(hit) else [hit])]
     if found:
         return found
     if os.path.isdir(word):
         raise DataError("there is no image in this folder", where=word, why="it was searched to the bottom")
     raise DataError("no image matches this pattern", where=word)
+
+
+def _near(word: str) -> str | None:
+    """What lies there under a similar name."""
+    folder, name = os.path.split(word)
+    if folder and not os.path.isdir(folder):
+        return f"there is no folder {folder} either"
+    return unknown_name("file", name, os.listdir(folder or ".")).why
 
 
 def _below(folder: str, left_out: Counter[str]) -> Iterator[str]:

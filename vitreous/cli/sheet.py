@@ -50,6 +50,8 @@ class Lines:
 class Sheet:
     """A CSV or JSON Lines file of predictions, complete or not there: it is renamed into place at the end.
 
+    What was written before a failure stays beside it, in FILE.partial.
+
     Args:
         file: ends in .csv or .jsonl.
         top: classes per image.
@@ -70,6 +72,7 @@ class Sheet:
         self._file = file
         self._partial = file.with_name(file.name + ".partial")
         self._top = top
+        self._rows = 0
         self._write: Callable[[Prediction | Failure], None]
         self._stream: TextIO
 
@@ -91,6 +94,7 @@ class Sheet:
             outcome: of one image.
         """
         self._write(outcome)
+        self._rows += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,6 +102,8 @@ class Sheet:
         self._stream.close()
         if kind is None:
             os.replace(self._partial, self._file)
+        elif not self._rows:
+            self._partial.unlink()
 
 
 def _header(top: int) -> list[str]:

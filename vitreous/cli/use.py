@@ -21,6 +21,7 @@ from vitreous.zoo import is_model_name
 
 _CLASSES_SHOWN = 20
 _FAILURES_SHOWN = 10
+_PATHS_REPEATED = 3
 _LONGEST_NAME = 32
 
 
@@ -122,7 +123,8 @@ class Predict:
         console.say("", summary + (f": {harmless(self.out)}" if self.out else ""), *_random(self.model))
         if self.out or self.common.json:
             console.say(*_failures(failed))
-        again = command("predict", self.model, *self.paths[:1], "--out", "labels.csv")
+        paths = self.paths if len(self.paths) <= _PATHS_REPEATED else ("FOLDER",)
+        again = command("predict", self.model, *paths, "--out", "labels.csv")
         step = (command("evaluate", self.model, "FOLDER"), "how often it is right, on a folder of class folders")
         console.say(*next_steps(*([] if self.out else [(again, "the same as a table")]), step))
 
