@@ -124,8 +124,8 @@ def test_whatever_else_is_left_out_is_told(tmp_path: Path) -> None:
     images, notes = class_folders(tmp_path, "pets", keep_empty=True)
     assert len(images) == 3
     assert notes == [
-        "pets: left out 3 files that hold no image (.txt 2, no ending 1)",
-        "pets: left out 1 file that lie in no class folder",
+        "pets: left out files without an image (.txt 2, no ending 1)",
+        "pets: left out images outside class folders (1)",
     ]
 
 
@@ -155,9 +155,10 @@ def test_links_that_lead_in_circles_are_survived(tmp_path: Path) -> None:
     (tmp_path / "cat" / "deep" / "again").symlink_to(tmp_path / "cat")
     (tmp_path / "cat" / "self.png").symlink_to(tmp_path / "cat" / "self.png")
     (tmp_path / "dog" / "root").symlink_to("/")
+    (tmp_path / "whole").symlink_to(tmp_path)
     images, notes = class_folders(tmp_path, "x", keep_empty=True)
     assert images.keys == ["cat/deep/0.png", "cat/deep/1.png", "cat/self.png", "dog/0.png"]
-    assert "x: left out 3 links to folders that were already read" in notes
+    assert "x: left out links to folders that were already read (4)" in notes
 
 
 def test_a_linked_class_folder_is_a_class(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
     plant(tmp_path, {".": 2})
     with pytest.raises(DataError, match="lie in no class folders") as caught:
         class_folders(tmp_path, "x", keep_empty=True)
-    assert caught.value.why == "2 files lie there directly"
+    assert caught.value.why == "2 of them lie there directly"
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from image_files import gradient, plant, png
 
+from vitreous.data.classes import match_classes
 from vitreous.data.imageset import ImageSet, array_set
 from vitreous.data.sources import Splits, open_images, open_splits
 from vitreous.errors import DataError
@@ -71,7 +73,7 @@ def test_labels_are_mapped_by_name_never_by_place(tmp_path: Path) -> None:
 def test_classes_that_train_does_not_know_are_refused(tmp_path: Path) -> None:
     plant(tmp_path, {"train/cat": 2, "train/dog": 2, "val/cat": 1, "val/wolf": 1})
     error = refused(tmp_path)
-    assert error.what == f"{tmp_path}/val has images of 1 classes that {tmp_path}/train does not know: wolf"
+    assert error.what == f"{tmp_path}/val has images of classes that {tmp_path}/train does not know: wolf"
     assert error.remedy is not None
     assert error.remedy.endswith("knows cat, dog")
 
@@ -92,6 +94,13 @@ def test_a_class_that_is_nearly_known_is_pointed_out(tmp_path: Path, name: str, 
     assert refused(tmp_path).why == hint
 
 
+def test_two_unicode_spellings_are_one_name() -> None:
+    """A model from elsewhere may have stored its names decomposed."""
+    images = array_set("mine", np.zeros((4, 4, 6), np.uint8), np.array([0, 1, 1, 0]), ("Käse", "Öl"))
+    decomposed = [unicodedata.normalize("NFD", name) for name in ("Zeh", "Öl", "Käse")]
+    assert match_classes(images, decomposed, known_to="the model").labels.tolist() == [2, 1, 1, 2]
+
+
 def test_one_class_is_nothing_to_tell_apart(tmp_path: Path) -> None:
     assert refused(plant(tmp_path / "one", {"cat": 3})).what == "there is only one class: cat"
     error = refused(plant(tmp_path / "wrapped", {"photos/cat": 3, "photos/dog": 3}))
@@ -99,12 +108,12 @@ def test_one_class_is_nothing_to_tell_apart(tmp_path: Path) -> None:
 
 
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
-    assert refused(plant(tmp_path, {"cat": 3, "dog": 0, "eel": 2})).what == "1 of 3 classes have no images: dog"
+    assert refused(plant(tmp_path, {"cat": 3, "dog": 0, "eel": 2})).what == "no images in 1 of 3 classes: dog"
 
 
 def test_a_class_with_one_image_is_refused_where_it_must_be_split(tmp_path: Path) -> None:
     plant(tmp_path, {"cat": 3, "dog": 1})
-    assert refused(tmp_path).what == "1 of 2 classes have one image only: dog"
+    assert refused(tmp_path).what == "only one image in 1 of 2 classes: dog"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -161,9 +170,9 @@ def test_a_class_may_not_vanish_with_its_unreadable_images(tmp_path: Path) -> No
     for number in range(2):
         (tmp_path / "dog" / f"{number}.png").write_bytes(b"")
     what = refused(tmp_path, bad_images="skip").what
-    assert what == "1 of 2 classes have no images once unreadable images are left out: dog"
+    assert what == "no images in 1 of 2 classes once unreadable images are left out: dog"
     (tmp_path / "dog" / "0.png").write_bytes(png(gradient(5, 7), 2))
-    assert refused(tmp_path, bad_images="skip").what == "1 of 2 classes have one image only: dog"
+    assert refused(tmp_path, bad_images="skip").what == "only one image in 1 of 2 classes: dog"
 
 
 def test_what_cannot_be_trained_on_is_said_before_anything_is_decoded() -> None:
@@ -171,7 +180,7 @@ def test_what_cannot_be_trained_on_is_said_before_anything_is_decoded() -> None:
         raise AssertionError("decoded")
 
     single = ImageSet("x", ("a", "b"), ["1", "2", "3"], np.array([0, 0, 1]), read)
-    assert "one image only" in refused(single).what
+    assert "only one image" in refused(single).what
 
 
 def test_own_image_sets_and_splits_are_welcome() -> None:

@@ -88,7 +88,7 @@ def test_the_place_of_the_folder_does_not_matter() -> None:
 
 
 def test_a_class_with_one_image_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="1 of 3 classes have one image only: b") as caught:
+    with pytest.raises(DataError, match="only one image in 1 of 3 classes: b") as caught:
         hold_out(named(a=5, b=1, c=4), 0.2, 0)
     assert caught.value.where == "set"
     with pytest.raises(DataError, match="a, b, c, d, e and 2 more"):
@@ -103,7 +103,7 @@ def test_few_per_class_and_all_the_others() -> None:
     assert sorted([*few.keys, *others.keys]) == sorted(images.keys)
     assert (few.read(0) == images.read(list(images.keys).index(few.keys[0]))).all()
     assert set(few_per_class(images, 10, 4)[0].keys) != set(few.keys)
-    with pytest.raises(DataError, match="2 of 3 classes have fewer than 13 images: a, c"):
+    with pytest.raises(DataError, match="fewer than 13 images in 2 of 3 classes: a, c"):
         few_per_class(images, 13, 3)
 
 

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from vitreous.data.imageset import ImageSet
+from vitreous.data.words import some
 from vitreous.errors import DataError
 
 
 def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) -> ImageSet:
     """The same images, labelled by places in `classes`.
 
-    A class of `classes` without images is fine; a class with images that is not in `classes` is not.
+    A class of `classes` without images is fine; a class with images that is not in `classes` is not. Two spellings of
+    one text in Unicode (é as one sign or two) are one name.
 
     Args:
         images: labelled by their own classes.
@@ -26,19 +28,19 @@ def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) ->
     Raises:
         DataError: images belong to an unknown class; likely misspellings are pointed out.
     """
-    places = {name: place for place, name in enumerate(classes)}
-    present = [name for name, count in zip(images.classes, images.counts, strict=True) if count]
+    places = {unicodedata.normalize("NFC", name): place for place, name in enumerate(classes)}
+    own = [unicodedata.normalize("NFC", name) for name in images.classes]
+    present = [name for name, count in zip(own, images.counts, strict=True) if count]
     unknown = [name for name in present if name not in places]
     if unknown:
         raise DataError(
-            f"{images.name} has images of {len(unknown)} classes that {known_to} does not know:"
-            f" {', '.join(unknown[:5])}{f' and {len(unknown) - 5} more' if len(unknown) > 5 else ''}",
+            f"{images.name} has images of classes that {known_to} does not know: {some(unknown)}",
             why=_resemblance(unknown, classes),
-            remedy=f"rename or remove these classes; {known_to} knows {_listed(classes)}",
+            remedy=f"rename or remove these classes; {known_to} knows {some(classes, 10)}",
         )
     if images.classes == tuple(classes):
         return images
-    table = np.array([places.get(name, -1) for name in images.classes], np.int64)
+    table = np.array([places.get(name, -1) for name in own], np.int64)
     return dataclasses.replace(images, classes=tuple(classes), labels=table[images.labels])
 
 
@@ -57,7 +59,3 @@ def _resemblance(unknown: Sequence[str], classes: Sequence[str]) -> str | None:
 def _fold(name: str) -> str:
     """What two names share that a person would take for the same."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())
-
-
-def _listed(classes: Sequence[str]) -> str:
-    return ", ".join(classes[:10]) + (f" and {len(classes) - 10} more" if len(classes) > 10 else "")

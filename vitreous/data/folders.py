@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vitreous.data.imageset import ImageSet, fingerprint
+from vitreous.data.words import some
 from vitreous.errors import DataError
 from vitreous.picture.decode import decode
 from vitreous.picture.sniff import FOREIGN_SUFFIXES, HEADER_BYTES, IMAGE_SUFFIXES, kind_of
@@ -43,9 +44,9 @@ class _Census:
         said = []
         if self.suffixes:
             kinds = ", ".join(f"{suffix} {count}" for suffix, count in sorted(self.suffixes.items()))
-            said.append(f"{where}: left out {_files(self.suffixes.total())} that hold no image ({kinds})")
+            said.append(f"{where}: left out files without an image ({kinds})")
         if self.loops:
-            said.append(f"{where}: left out {self.loops} links to folders that were already read")
+            said.append(f"{where}: left out links to folders that were already read ({self.loops})")
         return said
 
 
@@ -93,7 +94,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     if strange:
         raise DataError(
             f"{' and '.join(folder.name for folder in splits.values())} look like the parts of a split data set,"
-            f" but {', '.join(strange[:5])} beside them hold images too",
+            f" but {some(strange)} beside them hold images too",
             where=str(root),
             remedy="give the folder of one part, or move the others away",
         )
@@ -116,7 +117,11 @@ def class_folders(root: Path, name: str, *, keep_empty: bool) -> tuple[ImageSet,
     """
     census = _Census()
     found: dict[str, list[_File]] = {}
+    upwards = _above(root) | {_identity(root)}
     for folder in _subfolders(root):
+        if _identity(folder) in upwards:
+            census.loops += 1
+            continue
         class_name = unicodedata.normalize("NFC", folder.name)
         if class_name in found:
             raise DataError(f"two folders in {root} are called {class_name!r}", why="in two spellings of Unicode")
@@ -124,13 +129,13 @@ def class_folders(root: Path, name: str, *, keep_empty: bool) -> tuple[ImageSet,
     empty = [class_name for class_name, files in found.items() if not files]
     notes = census.notes(name)
     if empty and not keep_empty:
-        notes.append(f"{name}: left out folders without images: {', '.join(empty)}")
+        notes.append(f"{name}: left out folders without images: {some(empty)}")
         found = {class_name: files for class_name, files in found.items() if files}
     stray = sum(1 for entry in _entries(str(root)) if not _is_folder(entry) and _is_image(entry))
     if not any(found.values()):
         raise _nothing_found(root, stray)
     if stray:
-        notes.append(f"{name}: left out {_files(stray)} that lie in no class folder")
+        notes.append(f"{name}: left out images outside class folders ({stray:,})")
     return _as_set(name, dict(sorted(found.items(), key=lambda item: natural_key(item[0])))), notes
 
 
@@ -169,7 +174,7 @@ def _nothing_found(root: Path, stray: int) -> DataError:
     if stray:
         return DataError(
             f"the images in {root} lie in no class folders",
-            why=f"{_files(stray)} lie there directly",
+            why=f"{stray:,} of them lie there directly" if stray > 1 else "one lies there directly",
             remedy=f"one folder per class: {root}/cat/1.jpg, {root}/dog/2.jpg",
         )
     return DataError(
@@ -184,7 +189,7 @@ def _subfolders(root: Path) -> list[Path]:
 
 def _images(folder: Path, census: _Census) -> Iterator[_File]:
     """Every file in and below a folder that is, or should be, an image."""
-    visited = {_identity(above) for above in folder.resolve().parents}  # a link upwards would find other classes
+    visited = _above(folder)  # a link upwards would find other classes
     waiting = [(str(folder), "")]
     while waiting:
         path, above = waiting.pop()
@@ -210,14 +215,19 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def _above(folder: Path) -> set[tuple[int, int]]:
+    """All folders that this one lies in, by its name and, where it is a link, by its target."""
+    return {_identity(above) for above in (*folder.absolute().parents, *folder.resolve().parents)}
+
+
 def _entries(path: str) -> list[os.DirEntry[str]]:
-    """What lies in a folder and is meant to be seen, in an order that is the same on every machine."""
+    """What lies in a folder and is meant to be seen, in the same order on every machine."""
     try:
         with os.scandir(path) as listing:
             entries = [entry for entry in listing if not _is_litter(entry.name)]
     except OSError as error:
         raise DataError("a folder cannot be read", where=path, why=error.strerror) from error
-    return sorted(entries, key=lambda entry: natural_key(unicodedata.normalize("NFC", entry.name)))
+    return sorted(entries, key=lambda entry: unicodedata.normalize("NFC", entry.name))
 
 
 def _is_litter(name: str) -> bool:
@@ -251,7 +261,3 @@ def _size(entry: os.DirEntry[str]) -> int:
         return entry.stat().st_size
     except OSError:
         return -1
-
-
-def _files(count: int) -> str:
-    return f"{count:,} file" if count == 1 else f"{count:,} files"

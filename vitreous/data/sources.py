@@ -15,6 +15,7 @@ from vitreous.data.imageset import ImageSet as ImageSet
 from vitreous.data.imageset import Splits as Splits
 from vitreous.data.readable import unreadable, unreadable_error
 from vitreous.data.split import check_divisible, hold_out
+from vitreous.data.words import some
 from vitreous.errors import DataError, UsageError
 from vitreous.results import Failure
 
@@ -166,8 +167,7 @@ def _check_trainable(train: ImageSet, after: str = "") -> None:
     empty = [name for name, count in zip(train.classes, train.counts, strict=True) if not count]
     if empty:
         raise DataError(
-            f"{len(empty)} of {len(train.classes)} classes have no images{after}: {', '.join(empty[:5])}"
-            + (f" and {len(empty) - 5} more" if len(empty) > 5 else ""),
+            f"no images in {len(empty)} of {len(train.classes)} classes{after}: {some(empty)}",
             where=train.name,
             remedy="put images into these folders, or remove them",
         )
@@ -178,7 +178,7 @@ def _check_trainable(train: ImageSet, after: str = "") -> None:
             f"there is only one class: {only}",
             where=train.name,
             why="a classifier needs something to tell apart",
-            remedy=f"{train.name}/{only}, if the classes are {', '.join(inside[:5])}"
+            remedy=f"{train.name}/{only}, if the classes are {some(inside)}"
             if len(inside) > 1
             else "one folder per class, two or more",
         )
@@ -214,6 +214,5 @@ def _census(images: ImageSet) -> list[str]:
         detail = f"{fewest:,} to {most:,} each"
     lines = [f"{images.name}: {len(images):,} images in {len(present):,} classes ({detail})"]
     if lacking := [name for name, count in counts.items() if not count]:
-        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-        lines.append(f"{images.name}: no images of {', '.join(lacking[:5])}{more}")
+        lines.append(f"{images.name}: no images of {some(lacking)}")
     return lines

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vitreous.data.imageset import ImageSet
+from vitreous.data.words import some
 from vitreous.errors import DataError
 
 
@@ -47,7 +48,7 @@ def check_divisible(images: ImageSet) -> None:
     single = [name for name, count in zip(images.classes, images.counts, strict=True) if count == 1]
     if single:
         raise DataError(
-            f"{len(single)} of {len(images.classes)} classes have one image only: {_some(single)}",
+            f"only one image in {len(single)} of {len(images.classes)} classes: {some(single)}",
             where=images.name,
             why="it cannot be learned from and held out at the same time",
             remedy="add images of these classes, or a val folder beside a train folder",
@@ -68,7 +69,7 @@ def few_per_class(images: ImageSet, count: int, seed: int) -> tuple[ImageSet, Im
     short = [name for name, there in zip(images.classes, images.counts, strict=True) if there < count]
     if short:
         raise DataError(
-            f"{len(short)} of {len(images.classes)} classes have fewer than {count} images: {_some(short)}",
+            f"fewer than {count} images in {len(short)} of {len(images.classes)} classes: {some(short)}",
             where=images.name,
             remedy="ask for fewer images per class",
         )
@@ -90,8 +91,3 @@ def _choose(
 
 def _rank(seed: int, key: str) -> bytes:
     return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).hexdigest()[:32].encode()
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few of many names."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
