@@ -118,7 +118,8 @@ def resume(run: str | Path, *, data: Data | None = None, model: Model | None = N
     if facts.get("result"):
         result = from_json(RunResult, facts["result"])
         console.say(f"{path} is complete: top-1 {result.top1:.1%}. Nothing to do.")
-        return Run(folder=path, result=result, model=load(path) if model is None else model)
+        trained = load(path, into=model) if isinstance(model, nn.Module) else load(path)
+        return Run(folder=path, result=result, model=trained)
     asked = from_json(TrainOptions, facts["options"])
     data = data if data is not None else _recorded(facts, "data_path", path)
     model = model if model is not None else _recorded_model(facts, path)

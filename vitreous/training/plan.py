@@ -199,6 +199,7 @@ def _resolve_model(
 ) -> tuple[nn.Module, bool, ModelCard]:
     """The module to train, whether its weights are random, and the card its file will carry."""
     classes = splits.train.classes
+    module: nn.Module
     if verb == "pretrain" and isinstance(model, str | ViTConfig):
         module, random = _fresh(model, recipe, options, len(classes)), True
     elif verb == "pretrain" and isinstance(model, Path):
@@ -215,8 +216,8 @@ def _resolve_model(
         before = module.card.preprocess if module.card and not random else None
         preprocess = _preprocess(module.config.image_size, before)
         return module, random, ModelCard(architecture=module.config, preprocess=preprocess, classes=classes)
-    card = getattr(module, "card", None)
-    before = card.preprocess if isinstance(card, ModelCard) else None
+    given = getattr(module, "card", None)
+    before = given.preprocess if isinstance(given, ModelCard) else None
     size = recipe.image_size or (before.image_size if before else (224, 224))
     _check_outputs(module, size, len(classes))
     return module, False, ModelCard(preprocess=_preprocess(size, before), classes=classes)
