@@ -80,7 +80,7 @@ def looks_like(head: bytes) -> str:
     if start.startswith(b"<svg"):
         return "an SVG drawing"
     if start.startswith((b"<?xml", b"<")):
-        return "an XML file"
+        return "an XML file, such as an SVG drawing"
     if head and not head.strip(b"\0"):
         return "nothing but zero bytes"
     if head and all(byte >= 32 or byte in b"\t\r\n" for byte in head):
