@@ -1,0 +1,242 @@
+"""From images to labels: one path from pixels to logits, for `predict`, `evaluate` and everything that stands on them.
+
+Every forward pass of a Predictor has the same shape: the last one is filled up with black images. Matrix kernels
+choose the order of their sums by shape (a head applied to one row and to 64 differs in the sixth decimal), so this is
+what gives an image the same logits alone and among others, whatever the machine's libraries do.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import nn
+
+from vitreous.config import ModelCard, PreprocessConfig, Size, ViTConfig
+from vitreous.data.threads import in_order, num_cores
+from vitreous.errors import ImageError, ModelFileError, UsageError
+from vitreous.model.prepare import prepare
+from vitreous.model.vit import ViT
+from vitreous.picture.decode import Source, decode, reason
+from vitreous.picture.preprocess import fit, normalise
+from vitreous.results import Failure, Prediction
+from vitreous.weights.dialect import open_model
+
+Model = str | Path | ViTConfig | nn.Module | tuple[nn.Module, ModelCard]
+"""A zoo name, model file, run folder or config; a module that has a `card`, or a module and its card."""
+
+_FULL_SPEED = 1 << 17  # numbers in a pass's token stream past which a CPU gains nothing (benchmarked, 64 to 768 wide)
+_MOST = 64
+_UNKNOWN = 8  # images per pass on a CPU for modules whose inside is not known
+
+
+class Predictor:
+    """A model, ready to label images; everything about images and classes comes from its card.
+
+    A module is copied: nothing done here changes it, and training it on does not change the Predictor.
+
+    Args:
+        source: a model file, a run folder, a zoo name or config (random weights), a module that has a `card`, or a
+            module and its card.
+        device: "auto" takes CUDA, then Apple's MPS, then the CPU; or "cpu", "cuda", "cuda:1", "mps".
+        precision: in float32 an image has the same logits alone and among others, within 1e-6.
+        batch_size: images per forward pass; by default the fewest that reach the machine's full speed. Whatever is
+            asked for, every pass has this many, so a large one makes a single image slow.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        UsageError: the module has no card, or the card names no classes.
+    """
+
+    def __init__(
+        self,
+        source: Model,
+        *,
+        device: str = "auto",
+        precision: Literal["float32", "bfloat16"] = "float32",
+        batch_size: int | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise UsageError(f"batch_size must be above 0, got {batch_size}")
+        model, self.card = _open(source)
+        self.classes = _class_names(model, self.card)
+        self.preprocess: PreprocessConfig = self.card.preprocess
+        self._model = prepare(model.eval(), for_="inference", device=device, precision=precision)
+        self.device: str = self._model.policy.device
+        self.batch_size: int = batch_size or _images_per_pass(model, self.preprocess.image_size, self.device)
+
+    @overload
+    def __call__(self, image: Source, top: int = 5) -> Prediction: ...
+    @overload
+    def __call__(self, image: list[Any] | tuple[Any, ...], top: int = 5) -> list[Prediction]: ...
+    def __call__(self, image: Source | list[Any] | tuple[Any, ...], top: int = 5) -> Prediction | list[Prediction]:
+        """What the model says about an image, or a list of them.
+
+        Args:
+            image: a path, the bytes of a file, a Pillow image, or (H, W, 3) uint8 RGB; or a list of these.
+            top: how many classes to give, the most probable first.
+
+        Raises:
+            ImageError: an image cannot be read; use `stream` to go on with the others.
+        """
+        if not isinstance(image, list | tuple):
+            return self._predictions([_named(image)], [self._pixels(image)], top)[0]
+        pixels = list(in_order(self._pixels, image, workers=_workers(len(image)), ahead=2 * self.batch_size))
+        return self._predictions([_named(one) for one in image], pixels, top)
+
+    def stream(self, images: Iterable[Source], top: int = 5) -> Iterator[Prediction | Failure]:
+        """An answer for every image, in their order, as they come; memory does not grow with their number.
+
+        Args:
+            images: paths, or anything else that one call takes; drawn a little ahead of the answers.
+            top: how many classes to give, the most probable first.
+        """
+        with closing(in_order(self._attempt, images, workers=num_cores(), ahead=2 * self.batch_size)) as read:
+            while some := list(islice(read, self.batch_size)):
+                good = [(name, found) for name, found in some if not isinstance(found, Failure)]
+                answers = iter(self._predictions([name for name, _ in good], [found for _, found in good], top))
+                for _, found in some:
+                    yield found if isinstance(found, Failure) else next(answers)
+
+    def logits(self, pixels: UInt8[np.ndarray, "B h w 3"]) -> Float32[np.ndarray, "B Y"]:
+        """Logits of images that already have the model's size.
+
+        Args:
+            pixels: RGB, as `vitreous.picture.preprocess.fit` gives them.
+
+        Raises:
+            UsageError: they have another size.
+            ModelFileError: the model answers with something that is not one finite number per class.
+        """
+        if pixels.shape[1:3] != self.preprocess.image_size:
+            raise UsageError(f"the model takes images of {self.preprocess.image_size}, got {pixels.shape[1:3]}")
+        answers = np.empty((len(pixels), len(self.classes)), np.float32)
+        for first in range(0, len(pixels), self.batch_size):
+            some = pixels[first : first + self.batch_size]
+            answers[first : first + len(some)] = self._pass(some)
+        return answers
+
+    @torch.inference_mode()
+    def _pass(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b Y"]:
+        """Logits of at most `batch_size` images, from a pass of exactly that many."""
+        full = np.zeros((self.batch_size, *pixels.shape[1:]), np.uint8)
+        full[: len(pixels)] = pixels  # the rest stays black
+        logits = self._model(torch.from_numpy(normalise(full, self.preprocess))).cpu().numpy()
+        if logits.shape != (self.batch_size, len(self.classes)):
+            raise ModelFileError(
+                f"the model answers {self.batch_size} images with logits {logits.shape}",
+                why=f"its card names {len(self.classes)} classes",
+            )
+        if not np.isfinite(logits[: len(pixels)]).all():
+            raise ModelFileError(
+                "the model answers with numbers that are not finite",
+                why="its weights are damaged, or its training diverged",
+                remedy="use an earlier model",
+            )
+        return logits[: len(pixels)]
+
+    def _pixels(self, image: Source) -> UInt8[np.ndarray, "h w 3"]:
+        return fit(decode(image), self.preprocess)
+
+    def _attempt(self, image: Source) -> tuple[str, UInt8[np.ndarray, "h w 3"] | Failure]:
+        try:
+            return _named(image), self._pixels(image)
+        except ImageError as error:
+            return _named(image), Failure(path=_named(image), reason=reason(error))
+
+    def _predictions(
+        self, names: Sequence[str], pixels: Sequence[UInt8[np.ndarray, "h w 3"]], top: int
+    ) -> list[Prediction]:
+        if not pixels:
+            return []
+        if top < 1:
+            raise UsageError(f"top must be above 0, got {top}")
+        probabilities = softmax(self.logits(np.stack(pixels)))
+        best = ranked(probabilities, top)
+        answers = []
+        for name, row, order in zip(names, probabilities, best, strict=True):
+            ranking = tuple((self.classes[index], float(row[index])) for index in order)
+            answers.append(
+                Prediction(path=name, label=ranking[0][0], index=int(order[0]), probability=ranking[0][1], top=ranking)
+            )
+        return answers
+
+
+def softmax(logits: Float[np.ndarray, "B Y"]) -> Float[np.ndarray, "B Y"]:
+    """Probabilities in float64: each row is not negative and sums to 1.
+
+    Args:
+        logits: finite.
+    """
+    exact = logits.astype(np.float64)
+    powers = np.exp(exact - exact.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def ranked(scores: Float[np.ndarray, "B Y"], top: int) -> np.ndarray:
+    """Places of the `top` largest scores of each row, best first; the earlier of two equal ones comes first.
+
+    Args:
+        scores: logits or probabilities.
+        top: 1 or more; all places where there are fewer.
+    """
+    return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+
+
+def _open(source: Model) -> tuple[nn.Module, ModelCard]:
+    """A module of the Predictor's own, and its card."""
+    if isinstance(source, tuple):
+        return copy.deepcopy(source[0]), source[1]
+    if isinstance(source, nn.Module):
+        card = getattr(source, "card", None)
+        if not isinstance(card, ModelCard):
+            raise UsageError(
+                f"the {type(source).__name__} has no card",
+                why="the card says how images become its input, and what its classes are called",
+                remedy="model.card = vt.ModelCard(preprocess=vt.PreprocessConfig(image_size=...), classes=(...))",
+            )
+        return copy.deepcopy(source), card
+    model, _ = open_model(source)
+    card = model.card if isinstance(model, ViT) else None
+    if card is None:  # random weights
+        assert isinstance(model, ViT)
+        card = ModelCard(architecture=model.config, preprocess=PreprocessConfig(image_size=model.config.image_size))
+    return model, card
+
+
+def _class_names(model: nn.Module, card: ModelCard) -> tuple[str, ...]:
+    """The card's class names, or numbers for a ViT that never learned any."""
+    outputs = model.config.num_classes if isinstance(model, ViT) else len(card.classes)
+    if outputs == 0:
+        what = "has no head" if isinstance(model, ViT) else "has a card that names no classes"
+        raise UsageError(f"the model {what}, so it cannot name what it sees")
+    if card.classes and len(card.classes) != outputs:
+        raise ModelFileError(f"the model has {outputs} outputs, but its card names {len(card.classes)} classes")
+    return card.classes or tuple(map(str, range(outputs)))
+
+
+def _images_per_pass(model: nn.Module, size: Size, device: str) -> int:
+    """The fewest images that keep the machine busy: a GPU wants many, a CPU is busy with one large image."""
+    if device != "cpu":
+        return _MOST
+    if not isinstance(model, ViT):
+        return _UNKNOWN
+    rows, columns = (side // patch for side, patch in zip(size, model.config.patch_size, strict=True))
+    return min(_MOST, math.ceil(_FULL_SPEED / (rows * columns * model.config.embed_dim)))
+
+
+def _workers(count: int) -> int:
+    """Threads for reading `count` images; none for so few that starting them would take longer."""
+    return num_cores() if count > 3 else 0
+
+
+def _named(image: Source) -> str:
+    return str(image) if isinstance(image, str | Path) else ""
