@@ -49,7 +49,8 @@ class Predictor:
         device: "auto" takes CUDA, then Apple's MPS, then the CPU; or "cpu", "cuda", "cuda:1", "mps".
         precision: in float32 an image has the same logits alone and among others, within 1e-6.
         batch_size: images per forward pass; by default the fewest that reach the machine's full speed. Whatever is
-            asked for, every pass has this many, so a large one makes a single image slow.
+            asked for, every pass has this many: a large number makes a single image slow, and another number may
+            move the last digit of a logit.
 
     Raises:
         ModelFileError: the file cannot be used.
