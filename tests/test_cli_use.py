@@ -316,7 +316,7 @@ def test_evaluate_speaks_to_a_machine(capfd: pytest.CaptureFixture[str]) -> None
 def test_evaluate_speaks_to_a_person(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "m", "photos"]) == 0
     out = capfd.readouterr().out
-    assert "photos/test: 80 of 81 images" in out
+    assert "photos/test; 80 of 81 images seen" in out
     assert "87.5 %  95 % interval 77.0 % to 94.0 %" in out
     assert "photos/x.png  cut" in out
     assert "class 0" not in out  # it has no images
@@ -335,7 +335,6 @@ def test_of_many_classes_the_hardest_are_shown(capfd: pytest.CaptureFixture[str]
 
 def test_the_real_rooms_take_what_the_command_passes() -> None:
     from vitreous.evaluation.evaluate import evaluate
-
     from vitreous.predict import Predictor
 
     machine: dict[str, Any] = {"device": "cpu", "precision": "float32", "batch_size": None}

@@ -182,8 +182,8 @@ def _scores(found: Evaluation) -> list[str]:
         ("balanced", percent(found.balanced), "mean over the classes of the share found"),
         ("calibration", percent(found.calibration_error), "mean gap between stated and true probability"),
     ]
-    seen = f"{found.seen:,} of {count(found.expected, 'image')}"
-    return ["", f"{harmless(found.data)}: {seen}" if found.data else seen, *table(rows, right=(1,))]
+    seen = f"{found.seen:,} of {count(found.expected, 'image')} seen"
+    return ["", f"{harmless(found.data)}; {seen}" if found.data else seen, *table(rows, right=(1,))]
 
 
 def _per_class(found: Evaluation) -> list[str]:
