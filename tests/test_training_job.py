@@ -44,7 +44,7 @@ def test_it_learns_and_leaves_a_whole_run_folder(run) -> None:
     facts = json.loads((run.folder / "run.json").read_text())
     assert result.top1 == facts["result"]["top1"]
     assert "small-pretrain" == facts["recipe"]["name"]
-    rows = list(csv.DictReader((run.folder / "predictions.csv").open()))
+    rows = list(csv.DictReader((run.folder / "predictions.csv").read_text().splitlines()))
     assert 15 == len(rows)
     assert result.top1 == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
     assert CLASSES == read_native(run.folder / "model.safetensors").card.classes

@@ -9,14 +9,29 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Protocol, runtime_checkable
 
 _INTERVAL = 10.0  # seconds between plain progress lines
 
-_stream: list[TextIO | None] = [None]  # None: whatever sys.stderr is when something is said
+
+@runtime_checkable
+class Stream(Protocol):
+    """What words can be written to."""
+
+    def write(self, text: str, /) -> object:
+        """Take some text."""
+
+    def flush(self) -> object:
+        """Hand on what was taken."""
+
+    def isatty(self) -> bool:
+        """Whether a person watches it in a terminal."""
 
 
-def use(stream: TextIO | None) -> None:
+_stream: list[Stream | None] = [None]  # None: whatever sys.stderr is when something is said
+
+
+def use(stream: Stream | None) -> None:
     """Send everything said from now on to `stream`; None goes back to stderr.
 
     Args:
@@ -25,7 +40,7 @@ def use(stream: TextIO | None) -> None:
     _stream[0] = stream
 
 
-def stream() -> TextIO:
+def stream() -> Stream:
     """Where words go at the moment."""
     return _stream[0] or sys.stderr
 

@@ -31,7 +31,7 @@ from vitreous.report.content import (
     typical_images,
     worst_mistakes,
 )
-from vitreous.report.html import model_card, write_run_report
+from vitreous.report.html import write_model_card, write_run_report, write_text
 from vitreous.report.words import spreadsheet_cell
 from vitreous.results import Baseline, Evaluation, Outcome, RunResult
 from vitreous.training.plan import Plan, environment
@@ -71,7 +71,7 @@ def finish(plan: Plan, folder: RunFolder, seconds: float, command: str) -> RunRe
     write_predictions(path / "predictions.csv", evaluation)
     report = run_report(plan, folder, result, evaluation, card)
     write_run_report(path / "report.html", report)
-    (path / "MODEL_CARD.md").write_text(model_card(report), encoding="utf-8")
+    write_model_card(path / "MODEL_CARD.md", report)
     return result
 
 
@@ -135,7 +135,7 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
             spreadsheet_cell(name) for name in (o.path, evaluation.classes[o.label], evaluation.classes[o.predicted])
         ]
         rows.writerow([*names, f"{o.probability:.6f}", f"{o.label_probability:.6f}", int(o.label == o.predicted)])
-    path.write_text(text.getvalue(), encoding="utf-8")
+    write_text(path, text.getvalue())
 
 
 def run_report(plan: Plan, folder: RunFolder, result: RunResult, evaluation: Evaluation, card: ModelCard) -> RunReport:

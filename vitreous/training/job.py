@@ -120,10 +120,10 @@ def resume(run: str | Path, *, data: Data | None = None, model: Model | None = N
         console.say(f"{path} is complete: top-1 {result.top1:.1%}. Nothing to do.")
         trained = load(path, into=model) if isinstance(model, nn.Module) else load(path)
         return Run(folder=path, result=result, model=trained)
-    asked = from_json(TrainOptions, facts["options"])
-    data = data if data is not None else _recorded(facts, "data_path", path)
-    model = model if model is not None else _recorded_model(facts, path)
     with _held(path) as (folder, stop):
+        asked = from_json(TrainOptions, facts["options"])
+        data = data if data is not None else _recorded(facts, "data_path", path)
+        model = model if model is not None else _recorded_model(facts, path)
         plan = make_plan(facts["verb"], data, model, asked, choices=facts.get("choices"))
         _same_data(plan, facts)
         _tell_differences(plan, facts)

@@ -77,7 +77,7 @@ def train(plan: Plan, folder: RunFolder, stop: StopRequests) -> float:
     prepared = Prepared(model, plan.policy).train()
     optimizer = build_optimizer(model, recipe)
     average = Average(model, recipe.average_decay) if recipe.average_decay else None
-    clock, meter, first = Clock(), Meter(), 0
+    clock, meter, first, done = Clock(), Meter(), 0, 0
     state, complaints = checkpoint.read_latest(folder.checkpoints)
     for line in complaints:
         console.say(line)
@@ -118,6 +118,7 @@ def train(plan: Plan, folder: RunFolder, stop: StopRequests) -> float:
                 saved = tick = time.monotonic()
             if stop.requested is not None and done < total:
                 raise stop.interruption(saved=f"after step {done:,} of {total:,}")
+    assert max(first, done) == total, "the data ended before the run did"
     stop.deferred = False
     if average is not None:
         average.swap(model)
@@ -146,7 +147,7 @@ def steps(
         batch_size=recipe.batch_size,
         micro_batch=plan.micro_batch,
         first_step=first,
-        num_steps=total - first,
+        num_steps=total,
     )
     loss_sum, correct = 0.0, 0.0
     for batch in batches:
