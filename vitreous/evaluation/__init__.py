@@ -1,0 +1,1 @@
+"""How good a model is: scores on labelled images, and what they must be compared with."""

@@ -1,16 +1,19 @@
-"""A model's score on labelled images, by the very path that `predict` takes."""
+"""A model scored on labelled images, by the same path that predicts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Float32, Int
 
-from vitreous import console
+from vitreous.console import Progress
 from vitreous.data.classes import match_classes
 from vitreous.data.loader import evaluation_batches
 from vitreous.data.sources import ImageSet, Splits, open_images
+from vitreous.data.threads import num_cores
 from vitreous.errors import DataError
 from vitreous.evaluation.metrics import (
     balanced_accuracy,
@@ -20,12 +23,39 @@ from vitreous.evaluation.metrics import (
     top_k_accuracy,
     wilson_interval,
 )
-from vitreous.predict import Model, Predictor, softmax
+from vitreous.predict import Model, Predictor, ranked, softmax
 from vitreous.results import Evaluation, Failure, Outcome
+
+_TOP = 5
+
+
+@dataclass
+class _Answers:
+    """What the model said about the images that could be read, batch by batch."""
+
+    places: list[Int[np.ndarray, " b"]] = field(default_factory=list)
+    """In the image set."""
+    best: list[Int[np.ndarray, "b top"]] = field(default_factory=list)
+    """Classes, most probable first."""
+    probability: list[Float[np.ndarray, " b"]] = field(default_factory=list)
+    """Of the most probable class."""
+    label_probability: list[Float[np.ndarray, " b"]] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+    def add(
+        self, places: Int[np.ndarray, " b"], labels: Int[np.ndarray, " b"], logits: Float32[np.ndarray, "b Y"]
+    ) -> None:
+        probabilities = softmax(logits)
+        best = ranked(logits, _TOP)
+        rows = np.arange(len(labels))
+        self.places.append(places)
+        self.best.append(best)
+        self.probability.append(probabilities[rows, best[:, 0]])
+        self.label_probability.append(probabilities[rows, labels])
 
 
 def evaluate(
-    model: Model,
+    model: Model | Predictor,
     data: str | Path | ImageSet | Splits,
     *,
     split: str | None = None,
@@ -34,81 +64,81 @@ def evaluate(
     batch_size: int | None = None,
     root: str | None = None,
 ) -> Evaluation:
-    """Top-1, top-5, per-class scores, calibration and confusion on every image of `data`; none is dropped.
+    """How often a model is right on labelled images, and where not.
 
-    Classes of the data are matched with the model's by name, never by place.
+    Classes are matched by name: the data may lack some of the model's, but not have others.
 
     Args:
-        model: a model file, a run folder, a name, or a module with a `card`.
-        data: a folder of class folders (with or without train, val and test above them), a built-in name, or images.
-        split: which part, where there are parts; by default test, else val, else train.
-        device: as in `Predictor`.
-        precision: as in `Predictor`.
-        batch_size: images per forward pass.
-        root: where a built-in data set lies.
+        model: whatever `Predictor` takes, or one that is ready; its device, precision and batch size then hold.
+        data: a folder of class folders, perhaps with train, val and test above; a built-in name; or an image set.
+        split: which part of the data; by default test, then val, then train.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: of the matrix products.
+        batch_size: images per forward pass; see `Predictor`.
+        root: where a built-in data set lies, if not in its usual place.
 
     Raises:
-        DataError: a class that the model does not know, or not one image that can be read.
+        DataError: there is nothing to evaluate on, or a class that the model does not know.
         ModelFileError: the model cannot be used.
     """
-    predictor = Predictor(model, device=device, precision=precision, batch_size=batch_size)
+    predictor = (
+        model
+        if isinstance(model, Predictor)
+        else Predictor(model, device=device, precision=precision, batch_size=batch_size)
+    )
     images = match_classes(open_images(data, split=split, root=root), predictor.classes, known_to="the model")
-    indices, probabilities, failed = _probabilities(predictor, images)
-    if not len(indices):
-        why = f"{failed[0].path}: {failed[0].reason}" if failed else "there are none"
-        raise DataError("not one image could be evaluated", where=images.name, why=why)
-    return _evaluation(images, indices, probabilities, failed)
+    answers = _ask(predictor, images)
+    if not answers.places:
+        raise DataError(
+            "not one of the images can be read",
+            where=images.name,
+            why="; ".join(f"{failure.path}: {failure.reason}" for failure in answers.failed[:3]) or "there are none",
+        )
+    return _score(answers, images, predictor.classes)
 
 
-def _probabilities(predictor: Predictor, images: ImageSet) -> tuple[np.ndarray, np.ndarray, tuple[Failure, ...]]:
-    """Places of the readable images, their probabilities, and the others."""
-    places: list[np.ndarray] = []
-    rows: list[np.ndarray] = []
-    failed: list[Failure] = []
-    size = predictor.batch_size
-    with console.Progress("evaluating", len(images)) as progress:
-        for indices, pixels, lost in evaluation_batches(images, preprocess=predictor.preprocess, batch_size=size):
-            failed += lost
-            if len(indices):
-                places.append(indices)
-                rows.append(softmax(predictor.logits(pixels)))
-            progress.advance(len(indices) + len(lost))
-    if not places:
-        return np.empty(0, np.int64), np.empty((0, len(predictor.classes))), tuple(failed)
-    return np.concatenate(places), np.concatenate(rows), tuple(failed)
+def _ask(predictor: Predictor, images: ImageSet) -> _Answers:
+    answers = _Answers()
+    batches = evaluation_batches(
+        images, preprocess=predictor.preprocess, batch_size=predictor.batch_size, workers=num_cores()
+    )
+    with Progress("evaluating", len(images)) as progress:
+        for places, pixels, failed in batches:
+            answers.failed += failed
+            if len(places):
+                answers.add(places, images.labels[places], predictor.logits(pixels))
+            progress.advance(len(places) + len(failed))
+    return answers
 
 
-def _evaluation(
-    images: ImageSet, indices: np.ndarray, probabilities: np.ndarray, failed: tuple[Failure, ...]
-) -> Evaluation:
-    labels = images.labels[indices]
-    predicted = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(len(labels)), predicted]
-    given = probabilities[np.arange(len(labels)), labels]
+def _score(answers: _Answers, images: ImageSet, classes: tuple[str, ...]) -> Evaluation:
+    places, best = np.concatenate(answers.places), np.concatenate(answers.best)
+    probability = np.concatenate(answers.probability)
+    label_probability = np.concatenate(answers.label_probability)
+    labels, predicted = images.labels[places], best[:, 0]
     correct = predicted == labels
-    confusion = confusion_matrix(labels, predicted, len(images.classes))
-    scores = class_scores(confusion, images.classes)
+    confusion = confusion_matrix(labels, predicted, len(classes))
     return Evaluation(
         top1=float(correct.mean()),
-        top5=top_k_accuracy(probabilities, labels, 5),
-        balanced=balanced_accuracy(scores),
-        interval=wilson_interval(int(correct.sum()), len(labels)),
-        calibration_error=calibration_error(confidence, correct),
-        seen=len(labels),
+        top5=top_k_accuracy(best, labels, _TOP),
+        balanced=balanced_accuracy(confusion),
+        interval=wilson_interval(int(correct.sum()), len(correct)),
+        calibration_error=calibration_error(probability, correct),
+        seen=len(places),
         expected=len(images),
-        failed=failed,
-        classes=images.classes,
-        per_class=scores,
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        failed=tuple(answers.failed),
+        classes=classes,
+        per_class=class_scores(confusion, classes),
+        confusion=tuple(map(tuple, confusion.tolist())),
         outcomes=tuple(
             Outcome(
-                path=images.ids[int(place)],
-                label=int(label),
-                predicted=int(answer),
-                probability=float(sure),
-                label_probability=float(truth),
+                path=images.ids[place],
+                label=int(labels[i]),
+                predicted=int(predicted[i]),
+                probability=float(probability[i]),
+                label_probability=float(label_probability[i]),
             )
-            for place, label, answer, sure, truth in zip(indices, labels, predicted, confidence, given, strict=True)
+            for i, place in enumerate(places)
         ),
         data=f"{images.name}, {len(images):,} images",
     )

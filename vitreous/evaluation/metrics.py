@@ -1,4 +1,4 @@
-"""Scores from counts and probabilities, in NumPy; every one equals scikit-learn's where scikit-learn has it."""
+"""Scores from counts and probabilities: NumPy only, each defined once."""
 
 from __future__ import annotations
 
@@ -10,93 +10,93 @@ from jaxtyping import Bool, Float, Int
 
 from vitreous.results import ClassScore
 
-_Z = 1.959963984540054  # the normal's 97.5 % point
+_Z = 1.959963984540054  # the 97.5 % quantile of the standard normal
 
 
-def wilson_interval(successes: int, total: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share (Wilson 1927); (0, 1) when nothing was counted.
-
-    Args:
-        successes: 0 to total.
-        total: 0 or more.
-    """
-    if total == 0:
-        return 0.0, 1.0
-    share, z2 = successes / total, _Z * _Z
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def top_k_accuracy(probabilities: Float[np.ndarray, "N Y"], labels: Int[np.ndarray, " N"], k: int) -> float:
-    """Share of images whose true class is among the `k` most probable; of equal ones the earlier class counts first.
+def top_k_accuracy(best: Int[np.ndarray, "N top"], labels: Int[np.ndarray, " N"], k: int) -> float:
+    """Share of images whose true class is among their `k` most probable.
 
     Args:
-        probabilities: or logits.
+        best: classes of each image, most probable first; `ranked` gives them.
         labels: true classes.
-        k: 1 or more; more than there are classes makes every answer right.
+        k: 1 or more; with fewer than k columns, all of them count.
     """
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return float((best == labels[:, None]).any(axis=1).mean()) if len(labels) else 0.0
+    return float((best[:, :k] == labels[:, None]).any(axis=1).mean())
 
 
 def confusion_matrix(
     labels: Int[np.ndarray, " N"], predicted: Int[np.ndarray, " N"], num_classes: int
 ) -> Int[np.ndarray, "Y Y"]:
-    """Counts of (true class, predicted class).
+    """How many images of each true class (row) were taken for each class (column).
 
     Args:
         labels: true classes.
         predicted: most probable classes.
         num_classes: Y.
     """
-    flat = np.bincount(labels * num_classes + predicted, minlength=num_classes * num_classes)
-    return flat.reshape(num_classes, num_classes)
+    pairs = labels * num_classes + predicted
+    return np.bincount(pairs, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
 
 
-def class_scores(confusion: Int[np.ndarray, "Y Y"], classes: Sequence[str]) -> tuple[ClassScore, ...]:
+def class_scores(confusion: Int[np.ndarray, "Y Y"], names: Sequence[str]) -> tuple[ClassScore, ...]:
     """Precision, recall and F1 of every class; None where a ratio has nothing below the line.
 
     Args:
-        confusion: counts of (true, predicted).
-        classes: names, in order.
+        confusion: from `confusion_matrix`.
+        names: of the classes.
     """
-    scores = []
-    for index, name in enumerate(classes):
-        right = int(confusion[index, index])
-        support, claimed = int(confusion[index].sum()), int(confusion[:, index].sum())
-        scores.append(
-            ClassScore(
-                name=name,
-                support=support,
-                precision=right / claimed if claimed else None,
-                recall=right / support if support else None,
-                f1=2 * right / (support + claimed) if support + claimed else None,
-            )
+    right, support, claimed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    return tuple(
+        ClassScore(
+            name=name,
+            support=int(support[i]),
+            precision=_ratio(right[i], claimed[i]),
+            recall=_ratio(right[i], support[i]),
+            f1=_ratio(2 * right[i], support[i] + claimed[i]),
         )
-    return tuple(scores)
+        for i, name in enumerate(names)
+    )
 
 
-def balanced_accuracy(scores: Sequence[ClassScore]) -> float:
-    """Mean recall over the classes that have images; 0 where none has.
+def balanced_accuracy(confusion: Int[np.ndarray, "Y Y"]) -> float:
+    """Mean recall over the classes that have images.
 
     Args:
-        scores: of every class.
+        confusion: from `confusion_matrix`, of one image or more.
     """
-    recalls = [score.recall for score in scores if score.recall is not None]
-    return sum(recalls) / len(recalls) if recalls else 0.0
+    support = confusion.sum(axis=1)
+    present = support > 0
+    return float((np.diag(confusion)[present] / support[present]).mean())
 
 
 def calibration_error(confidence: Float[np.ndarray, " N"], correct: Bool[np.ndarray, " N"], bins: int = 15) -> float:
-    """Expected calibration error (Guo et al. 2017, equation 3): mean gap of confidence and accuracy over equal bins.
+    """Expected calibration error (Guo et al. 2017, equation 5): how far stated and true probability lie apart.
+
+    Images are sorted into `bins` intervals of equal width by the probability of their prediction, each open below and
+    closed above; the gaps between accuracy and mean probability are averaged by number of images.
 
     Args:
-        confidence: probability of the predicted class, in [0, 1].
-        correct: whether it was the true class.
-        bins: of equal width; a confidence on a border belongs to the lower bin.
+        confidence: probability of each prediction, in [0, 1].
+        correct: whether it was right.
+        bins: number of intervals.
     """
-    if not len(confidence):
-        return 0.0
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=confidence - correct, minlength=bins)
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(place, weights=correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def wilson_interval(successes: int, total: int) -> tuple[float, float]:
+    """95 % confidence interval of a share (Wilson 1927): honest for few images and for shares near 0 and 1.
+
+    Args:
+        successes: from 0 to `total`.
+        total: 1 or more.
+    """
+    share, weight = successes / total, _Z * _Z / total
+    centre = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _ratio(above: np.integer, below: np.integer) -> float | None:
+    return float(above / below) if below else None

@@ -1,4 +1,7 @@
-"""Where a ViT looks: the last block's attention, and attention rollout through all blocks."""
+"""Where a Vision Transformer looks: attention rollout, and the last block's attention.
+
+Attention shows what was mixed into the answer, not why; read it as a hint.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +9,72 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from vitreous.config import grid_of
 from vitreous.model.vit import ViT
 
+_ROOM = 128 << 20  # bytes of attention weights held at once
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class AttentionMaps:
-    """How much each patch counts, per image; every map sums to at most 1, the rest went to the class token itself."""
+    """One number per patch, in reading order, for each image; all are 0 or more."""
 
-    rollout: Float[np.ndarray, "B h w"]
-    """Through all blocks, residual connections included (Abnar & Zuidema 2020)."""
-    last: Float[np.ndarray, "B h w"]
-    """In the last block alone, mean over heads."""
-
-
-@torch.no_grad()
-def attention_maps(model: ViT, images: Float[Tensor, "B C H W"]) -> AttentionMaps:
-    """What the pooled token, or for mean pooling the average patch, attends to.
-
-    Args:
-        model: in evaluation mode; its output is not changed by being watched.
-        images: preprocessed; each needs (N, N) numbers per block and head, so give few at a time.
-    """
-    names = [f"blocks.{index}.attn.weights" for index in range(len(model.blocks))]
-    taps = model.features(images, taps=names).taps
-    layers = [taps[name].double().mean(dim=1) for name in names]  # (B, A, N, N) -> (B, N, N)
-    grid = grid_of((images.shape[2], images.shape[3]), model.config.patch_size)
-
-    def seen(attention: Tensor) -> np.ndarray:
-        rows = attention[:, :1] if model.config.pool == "cls" else attention[:, model.num_prefix :]
-        patches = rows.mean(dim=1)[:, model.num_prefix :]  # (B, N, N) -> (B, h * w)
-        return patches.reshape(-1, *grid).cpu().numpy()
-
-    return AttentionMaps(rollout=seen(rollout(layers)), last=seen(layers[-1]))
+    rollout: Float32[np.ndarray, "B h w"]
+    """Share of each patch in what the head reads, followed through all blocks."""
+    last: Float32[np.ndarray, "B h w"]
+    """Attention paid to each patch in the last block, mean over its heads."""
 
 
-def rollout(layers: list[Tensor]) -> Float[Tensor, "B N N"]:
-    """Attention multiplied through the blocks, with half of every token carried on by the residual connection.
+def attention_maps(model: ViT, pixels: Float[Tensor, "B C H W"]) -> AttentionMaps:
+    """What the token that the head reads has looked at: the class token, or the mean of all patches.
+
+    Rollout is Abnar and Zuidema (2020), section 3: each block's attention, averaged over heads, counts half, the
+    residual connection the other half, and the blocks are multiplied. A row over all tokens sums to 1; the patches'
+    part is given.
 
     Args:
-        layers: (B, N, N) per block, rows summing to 1, first block first.
+        model: left as it is found.
+        pixels: preprocessed images, on any device.
     """
-    identity = torch.eye(layers[0].shape[-1], dtype=layers[0].dtype, device=layers[0].device)
-    total = identity.expand_as(layers[0])
-    for attention in layers:
-        total = (0.5 * attention + 0.5 * identity) @ total
-    return total
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        pixels = pixels.to(model.pos_embed.device)
+        rows = [_look(model, image[None]) for image in pixels]
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    height, width = (side // patch for side, patch in zip(pixels.shape[2:], model.config.patch_size, strict=True))
+    shape = (len(rows), height, width)
+    rollout, last = (np.array([row[which] for row in rows], np.float32).reshape(shape) for which in (0, 1))
+    return AttentionMaps(rollout, last)
+
+
+@torch.inference_mode()
+def _look(model: ViT, image: Float[Tensor, "1 C H W"]) -> tuple[list[float], list[float]]:
+    """Rollout and last attention of one image, the reader's row only.
+
+    Going from the last block to the first, a row times a matrix is enough. Blocks are taken in groups, so that memory
+    stays bounded; a large model on a large image is run more than once.
+    """
+    depth, prefix = len(model.blocks), model.num_prefix
+    patches = image.shape[2] * image.shape[3] // (model.config.patch_size[0] * model.config.patch_size[1])
+    tokens = prefix + patches
+    reader = torch.zeros(tokens, dtype=torch.float64)
+    if model.config.pool == "cls":
+        reader[0] = 1
+    else:
+        reader[prefix:] = 1 / patches
+    group = max(1, _ROOM // (4 * model.config.num_heads * tokens * tokens))
+    row, last = reader, reader
+    for stop in range(depth, 0, -group):
+        blocks = range(max(0, stop - group), stop)
+        taps = model.features(image, [f"blocks.{i}.attn.weights" for i in blocks]).taps
+        for i in reversed(blocks):
+            attention = taps[f"blocks.{i}.attn.weights"][0].mean(dim=0, dtype=torch.float32).cpu().double()  # (N, N)
+            if i == depth - 1:
+                last = reader @ attention
+            row = 0.5 * (row @ attention) + 0.5 * row
+    return row[prefix:].tolist(), last[prefix:].tolist()
