@@ -36,6 +36,7 @@ from vitreous.report.content import (
     worst_mistakes,
 )
 from vitreous.report.html import write_demo_report
+from vitreous.report.words import percent
 from vitreous.results import Baseline, DemoResult, Evaluation, RunResult
 from vitreous.training.finish import exhibits
 from vitreous.training.job import Run, run_job
@@ -123,7 +124,7 @@ def _table(result: DemoResult) -> list[str]:
         ("the same network from scratch", result.scratch_top1),
     ]
     title = f"{LABELLED_PER_CLASS} labelled digits per class, scored on {result.seen['transfer']:,} others"
-    return [title, *(f"  {name:<32}{share:6.1%}  {'#' * round(30 * share)}" for name, share in rows)]
+    return [title, *(f"  {name:<32}{percent(share):>7}  {'#' * round(30 * share)}" for name, share in rows)]
 
 
 def _report(
@@ -152,7 +153,10 @@ def _report(
             _strip("mnist-5k", "what the network learned first: 28 x 28 pixels", large),
             _strip("digits", "what it was moved to: 8 x 8 pixels, other writers", few),
         ),
-        curves=tuple(CurveSet(name=name, records=tuple(read_records(run.folder))) for name, run in runs.items()),
+        curves=tuple(
+            CurveSet(name=label, records=tuple(read_records(runs[name].folder)))
+            for name, label in (("transfer", "transfer"), ("scratch", "from scratch"))
+        ),
         mistakes=exhibits(model, model.card, others, worst_mistakes(evaluation)),
         looks=exhibits(model, model.card, others, typical_images(evaluation)),
         facts={

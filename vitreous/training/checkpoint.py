@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -180,7 +181,10 @@ def cannot_save(error: Exception, where: Path, *, needed: int) -> ResourceError:
     what = "the disk is full" if full else "the run folder cannot be written"
     why = f"needed {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB free" if full else str(error)
     return ResourceError(
-        what, where=str(where), why=why, remedy="make room, then go on with: vitreous resume " + str(where.parent)
+        what,
+        where=str(where),
+        why=why,
+        remedy=f"make room, then go on with: vitreous resume {shlex.quote(str(where.parent))}",
     )
 
 

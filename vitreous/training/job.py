@@ -17,6 +17,7 @@ from vitreous import console
 from vitreous.config import Size, TrainOptions, ViTConfig, from_json, to_json
 from vitreous.errors import DataError, InterruptedRun, UsageError, VitreousError
 from vitreous.evaluation.evaluate import evaluate
+from vitreous.report.words import percent
 from vitreous.results import Evaluation, RunResult
 from vitreous.training.finish import command_line, finish
 from vitreous.training.loop import train
@@ -68,8 +69,8 @@ class Run:
     def _repr_html_(self) -> str:
         low, high = self.result.interval
         return (
-            f"<p><b>{self.result.top1:.1%}</b> on {html.escape(self.result.data)} (95 % interval {low:.1%} to "
-            f"{high:.1%}). Report: <code>{html.escape(self.result.report)}</code></p>"
+            f"<p><b>{percent(self.result.top1)}</b> on {html.escape(self.result.data)} (95 % interval {percent(low)} to "
+            f"{percent(high)}). Report: <code>{html.escape(self.result.report)}</code></p>"
         )
 
 
@@ -117,7 +118,7 @@ def resume(run: str | Path, *, data: Data | None = None, model: Model | None = N
     facts = read_facts(path)
     if facts.get("result"):
         result = from_json(RunResult, facts["result"])
-        console.say(f"{path} is complete: top-1 {result.top1:.1%}. Nothing to do.")
+        console.say(f"{path} is complete: top-1 {percent(result.top1)}. Nothing to do.")
         trained = load(path, into=model) if isinstance(model, nn.Module) else load(path)
         return Run(folder=path, result=result, model=trained)
     with _held(path) as (folder, stop):
@@ -202,8 +203,8 @@ def _go(plan: Plan, folder: RunFolder, stop: StopRequests) -> Run:
     folder.update(result=to_json(result))
     low, high = result.interval
     console.say(
-        f"done in {console.duration(seconds)}: top-1 {result.top1:.1%} on {result.data}"
-        f" (95 % interval {low:.1%} to {high:.1%}; {result.seen} of {result.expected} images)"
+        f"done in {console.duration(seconds)}: top-1 {percent(result.top1)} on {result.data}"
+        f" (95 % interval {percent(low)} to {percent(high)}; {result.seen} of {result.expected} images)"
     )
     if plan.random:
         console.say("training began from random weights")

@@ -29,7 +29,8 @@ from vitreous.training.run import RunFolder
 from vitreous.training.signals import StopRequests
 
 _RECORDS = 40  # lines in metrics.jsonl over a whole run
-_VALIDATIONS = 20  # how many of them carry a score on held-out images
+_VALIDATIONS = 10  # how many of them carry a score on held-out images, and are printed
+_WATCHED = 256  # held-out images behind such a score, or more where the run is long enough to afford it
 
 
 @dataclass
@@ -111,7 +112,8 @@ def train(plan: Plan, folder: RunFolder, stop: StopRequests) -> float:
             if _due(done, total, _RECORDS):
                 record = _record(plan, prepared, average, meter, step)
                 folder.record(record)
-                progress.note(_line(record))
+                if record.val_accuracy is not None:
+                    progress.note(_line(record))
                 meter, tick = Meter(), time.monotonic()
             if stop.requested is not None or done == total or now - saved >= 60 * plan.options.checkpoint_minutes:
                 save(done)
@@ -199,6 +201,22 @@ def validate(
     return loss / max(seen, 1), correct / max(seen, 1)
 
 
+def watched(plan: Plan) -> ImageSet:
+    """The held-out images that are scored during training: as many as cost a tenth of it, chosen by seed.
+
+    They choose nothing: the score only draws a curve. The final score rests on all held-out images.
+
+    Args:
+        plan: whose validation images, or else test images, are meant.
+    """
+    images = plan.splits.val or plan.held_out
+    affordable = 0.3 * plan.total_steps * plan.recipe.batch_size / _VALIDATIONS  # looking costs a third of learning
+    count = max(_WATCHED, int(affordable))
+    if count >= len(images):
+        return images
+    return images.subset(np.sort(np.random.default_rng([plan.options.seed, 11]).permutation(len(images))[:count]))
+
+
 def seed_dropout(seed: int, step: int, micro: int) -> None:
     """Make what dropout drops a function of the place in the run, so that nothing about it needs saving.
 
@@ -231,11 +249,10 @@ def reproducible(device: str) -> Iterator[None]:
 def _record(plan: Plan, prepared: Prepared, average: Average | None, meter: Meter, step: int) -> EpochRecord:
     """The line for metrics.jsonl, with a score on held-out images every other time."""
     recipe, done = plan.recipe, step + 1
-    held_out = plan.splits.val or plan.splits.test
     val_loss = val_accuracy = None
-    if held_out is not None and _due(done, plan.total_steps, _VALIDATIONS):
+    if _due(done, plan.total_steps, _VALIDATIONS):
         with averaged(average, plan.model):
-            val_loss, val_accuracy = validate(prepared, held_out, plan.card.preprocess, plan.micro_batch)
+            val_loss, val_accuracy = validate(prepared, watched(plan), plan.card.preprocess, plan.micro_batch)
     return EpochRecord(
         step=done,
         epoch=done * recipe.batch_size / len(plan.splits.train),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import socket
 import time
 from pathlib import Path
@@ -136,7 +137,7 @@ def new_folder(asked: str | None, name: str) -> Path:
     if (path / "run.json").exists():
         done = read_facts(path).get("result")
         what = "holds a finished run" if done else "holds a run that can go on"
-        remedy = "choose another folder with --run" if done else f"vitreous resume {path}"
+        remedy = "choose another folder with --run" if done else f"vitreous resume {shlex.quote(str(path))}"
         raise UsageError(f"the run folder {what}", where=str(path), remedy=remedy)
     if path.exists() and (not path.is_dir() or _strangers(path)):
         raise UsageError(

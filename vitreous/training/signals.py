@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -52,7 +53,7 @@ class StopRequests:
             f"stopped by {'Ctrl-C' if by_hand else signal.Signals(self.requested or signal.SIGTERM).name}",
             where=self.run,
             why=f"the run is saved {saved}; nothing is lost",
-            remedy=f"vitreous resume {self.run}",
+            remedy=f"vitreous resume {shlex.quote(self.run)}",
         )
         error.exit_code = 130 if by_hand else 75
         return error
