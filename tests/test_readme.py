@@ -17,8 +17,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def run(words: list[str], folder: Path) -> None:
 
 def test_every_command_and_every_example_runs(somewhere: Path) -> None:
     """In the order of the page, in one folder, as written."""
-    in_order = re.findall(r"^```(sh|python)\n(.*?)^```$", README, re.M | re.S)
+    in_order = [(language, text) for language, text in FENCED if language in ("sh", "python")]
     assert len(in_order) >= 5
     for language, text in in_order:
         if language == "python":
@@ -64,7 +63,7 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
 
 def test_the_map_is_the_tree() -> None:
     """Every file of the package stands in the map with a phrase, and nothing else does."""
-    block = next(text for text in blocks("") if text.startswith("vitreous/\n"))
+    block = next(text for _, text in FENCED if text.startswith("vitreous/\n"))
     listed, folder = set(), ""
     for line in block.splitlines()[1:]:
         match = re.fullmatch(r"( +)(\S+)(?: {2,}(\S.*))?", line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from vitreous.results import Evaluation, RunResult
 from vitreous.training.finish import command_line, finish
 from vitreous.training.loop import train
 from vitreous.training.plan import Data, Model, Plan, Verb, describe, environment, make_plan, resolve_recipe
-from vitreous.training.run import RunFolder, new_folder, read_facts
+from vitreous.training.run import RunFolder, new_folder, read_facts, unfinished_like
 from vitreous.training.signals import StopRequests
 from vitreous.weights.dialect import load
 
@@ -69,8 +70,8 @@ class Run:
     def _repr_html_(self) -> str:
         low, high = self.result.interval
         return (
-            f"<p><b>{percent(self.result.top1)}</b> on {html.escape(self.result.data)} (95 % interval {percent(low)} to "
-            f"{percent(high)}). Report: <code>{html.escape(self.result.report)}</code></p>"
+            f"<p><b>{percent(self.result.top1)}</b> on {html.escape(self.result.data)} "
+            f"(95 % interval {percent(low)} to {percent(high)}). Report: <code>{html.escape(self.result.report)}</code></p>"
         )
 
 
@@ -160,20 +161,20 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
     """
     resolve_recipe(verb, options)
     name = Path(data).resolve().name if isinstance(data, str | Path) else getattr(data, "name", "data")
+    asked = {
+        "vitreous": vitreous.__version__,
+        "verb": verb,
+        "options": to_json(options),
+        "data_path": _lasting(data) if isinstance(data, str | Path) else None,
+        "model": _lasting(model) if isinstance(model, str | Path) else None,
+        "architecture": to_json(model) if isinstance(model, ViTConfig) else None,
+    }
+    if options.run is None and (same := unfinished_like(asked)):
+        console.say(f"the same command was stopped before; to go on there: vitreous resume {shlex.quote(str(same))}")
     path = new_folder(options.run, str(name))
     with _held(path) as (folder, stop):
         # written before anything slow, so that a run stopped from here on can be resumed
-        folder.write(
-            {
-                "vitreous": vitreous.__version__,
-                "verb": verb,
-                "options": to_json(options),
-                "data_path": _lasting(data) if isinstance(data, str | Path) else None,
-                "model": _lasting(model) if isinstance(model, str | Path) else None,
-                "architecture": to_json(model) if isinstance(model, ViTConfig) else None,
-                "command": command,
-            }
-        )
+        folder.write({**asked, "command": command})
         try:
             made = make_plan(verb, data, model, options)
         except InterruptedRun:

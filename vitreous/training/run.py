@@ -149,6 +149,22 @@ def new_folder(asked: str | None, name: str) -> Path:
     return path
 
 
+def unfinished_like(asked: dict[str, Any]) -> Path | None:
+    """A run in runs/ that was asked for the same and has no result, the newest first.
+
+    Args:
+        asked: facts that must be equal.
+    """
+    for path in sorted(Path("runs").glob("*/run.json"), key=lambda file: -file.stat().st_mtime):
+        try:
+            facts = read_facts(path.parent)
+        except UsageError:  # of another version, or half-written by somebody else
+            continue
+        if not facts.get("result") and all(facts.get(name) == value for name, value in asked.items()):
+            return path.parent
+    return None
+
+
 def read_facts(path: Path) -> dict[str, Any]:
     """What run.json says.
 
