@@ -68,11 +68,10 @@ class Run:
         return evaluate(self.model, data, split=split)
 
     def _repr_html_(self) -> str:
-        low, high = self.result.interval
-        return (
-            f"<p><b>{percent(self.result.top1)}</b> on {html.escape(self.result.data)} "
-            f"(95 % interval {percent(low)} to {percent(high)}). Report: <code>{html.escape(self.result.report)}</code></p>"
-        )
+        low, high = map(percent, self.result.interval)
+        data, report = html.escape(self.result.data), html.escape(self.result.report)
+        score = f"<b>{percent(self.result.top1)}</b> on {data} (95 % interval {low} to {high})"
+        return f"<p>{score}. Report: <code>{report}</code></p>"
 
 
 def finetune(data: Data, *, model: Model | None = None, **options: Unpack[TrainKeywords]) -> Run:
