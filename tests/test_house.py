@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "vitreous"
 
 FLOORS = [  # ground first; rooms on one line are strangers to each other
     "errors",
-    "config",
+    "config | files",
     "zoo | recipe | results | console | machine",
     "cost | published",
     "picture | runtime",
@@ -30,7 +30,7 @@ FLOORS = [  # ground first; rooms on one line are strangers to each other
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split(" | ")}
 
-TORCHLESS = ["errors", "config", "zoo", "recipe", "results", "console", "machine", "cost", "published", "picture"]
+TORCHLESS = ["errors", "config", "files", "zoo", "recipe", "results", "console", "machine", "cost", "published", "picture"]
 TORCHLESS += ["runtime", "data", "report", "cli"]
 
 EXTRAS = {"sklearn", "mlxtend", "matplotlib"}  # may be imported inside the function that needs them

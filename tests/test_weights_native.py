@@ -21,7 +21,7 @@ from random_vit import random_vit
 
 from vitreous.config import ConfigError, PreprocessConfig
 from vitreous.errors import ModelFileError, ResourceError
-from vitreous.weights import atomic
+from vitreous import files
 from vitreous.weights.golden import Golden, golden_image, golden_of
 from vitreous.weights.native import read_native, save_native, tensor_digest
 
@@ -256,7 +256,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 
 def test_a_full_disk_is_told_before_a_byte_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
-    monkeypatch.setattr(atomic.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ResourceError, match=r"needs 0\.1 MB, 0\.0 MB free"):
         saved(tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())

@@ -10,10 +10,12 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from vitreous.errors import ResourceError
+from vitreous.files import write_text
 
 
 def cache_folder() -> Path:
@@ -54,9 +56,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, known: dict[str, Any]) -> None:
     # a read-only home costs a second measurement, never the work itself
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ResourceError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".measured-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(known, file, indent=1, sort_keys=True)
-        os.replace(temporary, path)
+        write_text(path, json.dumps(known, indent=1, sort_keys=True) + "\n")

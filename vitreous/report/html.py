@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from vitreous.errors import ResourceError
+from vitreous.files import write_text
 from vitreous.report import views
 from vitreous.report.card import model_card as model_card
 from vitreous.report.content import DemoReport, RunReport
@@ -34,7 +33,7 @@ def write_run_report(path: str | Path, report: RunReport) -> Path:
     Raises:
         ResourceError: the file cannot be written.
     """
-    return write_text(path, _render("run.html.j2", views.run_view(report)))
+    return _written(path, _render("run.html.j2", views.run_view(report)))
 
 
 def write_demo_report(path: str | Path, report: DemoReport) -> Path:
@@ -47,7 +46,7 @@ def write_demo_report(path: str | Path, report: DemoReport) -> Path:
     Raises:
         ResourceError: the file cannot be written.
     """
-    return write_text(path, _render("demo.html.j2", views.demo_view(report)))
+    return _written(path, _render("demo.html.j2", views.demo_view(report)))
 
 
 def write_model_card(path: str | Path, report: RunReport) -> Path:
@@ -60,36 +59,12 @@ def write_model_card(path: str | Path, report: RunReport) -> Path:
     Raises:
         ResourceError: the file cannot be written.
     """
-    return write_text(path, model_card(report))
+    return _written(path, model_card(report))
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Write `text` in UTF-8 to a temporary file beside `path`, then put it in place in one step.
-
-    Args:
-        path: of the file; replaced when it exists.
-        text: the whole content.
-
-    Raises:
-        ResourceError: the file cannot be written; what stood at `path` is untouched.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ResourceError(
-            f"cannot write {path.name}",
-            where=str(path),
-            why=error.strerror or str(error),
-            remedy="make room on the disk, or choose a folder you may write to",
-        ) from error
-    return path
+def _written(path: str | Path, text: str) -> Path:
+    write_text(Path(path), text)
+    return Path(path)
 
 
 def _render(template: str, values: dict[str, Any]) -> str:

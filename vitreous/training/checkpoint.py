@@ -8,7 +8,6 @@ other file, so a damaged checkpoint is noticed and the one before it is used.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -24,7 +23,8 @@ import safetensors.torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vitreous.errors import ModelFileError, ResourceError
+from vitreous.errors import ModelFileError
+from vitreous.files import cannot_write, sync_folder
 from vitreous.training.optim import Average
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -117,7 +117,10 @@ def write(folder: Path, state: State) -> Path:
         sync_folder(folder)
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise cannot_save(error, folder, needed=_bytes(state)) from error
+        told = cannot_write(target, _bytes(state), error)
+        told.why = f"{told.why}; checkpoints before this one are whole"
+        told.remedy = f"make room, then: vitreous resume {shlex.quote(str(folder.parent))}"
+        raise told from error
     for old in _found(folder)[_KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -166,40 +169,6 @@ def check(path: Path) -> str | None:
         if [(path / name).stat().st_size, _sha256(path / name)] != [facts.get("bytes"), facts.get("sha256")]:
             return f"{name} is not what was written"
     return None
-
-
-def cannot_save(error: Exception, where: Path, *, needed: int) -> ResourceError:
-    """What to tell a person when writing failed.
-
-    Args:
-        error: as caught.
-        where: the folder that was written to.
-        needed: bytes that should have fitted.
-    """
-    free = shutil.disk_usage(where).free if where.exists() else 0
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space" in str(error)
-    what = "the disk is full" if full else "the run folder cannot be written"
-    why = f"needed {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB free" if full else str(error)
-    return ResourceError(
-        what,
-        where=str(where),
-        why=why,
-        remedy=f"make room, then go on with: vitreous resume {shlex.quote(str(where.parent))}",
-    )
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut, where the system can.
-
-    Args:
-        folder: the folder that holds the renamed entry.
-    """
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _write_files(folder: Path, state: State) -> None:

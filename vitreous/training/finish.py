@@ -18,6 +18,7 @@ from vitreous.config import ModelCard, TrainOptions
 from vitreous.data.sources import ImageSet
 from vitreous.evaluation.baseline import majority_baseline, pixel_baseline
 from vitreous.evaluation.evaluate import evaluate
+from vitreous.files import write_text
 from vitreous.inspection.attention import attention_maps
 from vitreous.model.vit import ViT
 from vitreous.picture.preprocess import fit, normalise
@@ -31,7 +32,7 @@ from vitreous.report.content import (
     typical_images,
     worst_mistakes,
 )
-from vitreous.report.html import write_model_card, write_run_report, write_text
+from vitreous.report.html import write_model_card, write_run_report
 from vitreous.report.words import spreadsheet_cell
 from vitreous.results import Baseline, Evaluation, Outcome, RunResult
 from vitreous.training.plan import Plan, environment

@@ -21,8 +21,8 @@ import filelock
 
 from vitreous.config import from_json, to_json
 from vitreous.errors import ResourceError, UsageError
+from vitreous.files import write_text
 from vitreous.results import EpochRecord
-from vitreous.training.checkpoint import cannot_save
 
 FORMAT_VERSION = 1
 
@@ -53,7 +53,7 @@ class RunFolder:
         except OSError as error:
             raise _not_writable(path, error) from error
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        self._replace("owner.json", json.dumps(me), hidden=True)
+        write_text(path / ".owner.json", json.dumps(me))
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -75,7 +75,7 @@ class RunFolder:
         Args:
             facts: plain JSON values.
         """
-        self._replace("run.json", json.dumps({"format_version": FORMAT_VERSION, **facts}, indent=1) + "\n")
+        write_text(self.path / "run.json", json.dumps({"format_version": FORMAT_VERSION, **facts}, indent=1) + "\n")
 
     def update(self, **facts: Any) -> None:
         """Add facts to run.json.
@@ -105,20 +105,7 @@ class RunFolder:
             step: the checkpoint's.
         """
         kept = [record for record in self.records() if record.step <= step]
-        self._replace("metrics.jsonl", "".join(json.dumps(to_json(record)) + "\n" for record in kept))
-
-    def _replace(self, name: str, text: str, *, hidden: bool = False) -> None:
-        target = self.path / (f".{name}" if hidden else name)
-        temporary = self.path / f".writing-{name}"
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise cannot_save(error, self.path, needed=len(text)) from error
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(to_json(record)) + "\n" for record in kept))
 
 
 def new_folder(asked: str | None, name: str) -> Path:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vitreous.config import ModelCard, from_json, to_json
 from vitreous.errors import ConfigError, ModelFileError
-from vitreous.weights.atomic import write_atomically
+from vitreous.files import write_atomically
 from vitreous.weights.golden import Golden as Golden
 from vitreous.weights.golden import golden_image as golden_image
 from vitreous.weights.golden import golden_of as golden_of

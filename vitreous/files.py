@@ -38,14 +38,33 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], size: int
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise _cannot_write(path, size, error) from error
+        raise cannot_write(path, size, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Put a text file in UTF-8 at `path`, as `write_atomically` does.
+
+    Args:
+        path: the file; its folder exists.
+        text: the whole content; lines end as they are.
+
+    Raises:
+        ResourceError: the disk is full or the place cannot be written.
+    """
+    blob = text.encode()
+    write_atomically(path, [blob], len(blob))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut, where the system can.
+
+    Args:
+        folder: the folder that holds the renamed entry.
+    """
     if os.name == "posix":  # elsewhere folders cannot be opened, and renames are journalled
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -54,11 +73,19 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _cannot_write(path: Path, size: int, error: OSError) -> ResourceError:
-    if error.errno in _FULL:
+def cannot_write(path: Path, size: int, error: Exception) -> ResourceError:
+    """What to tell a person when writing failed.
+
+    Args:
+        path: what was to be written.
+        size: bytes in all.
+        error: as caught.
+    """
+    # some libraries wrap the system's error in their own and keep only its words
+    if getattr(error, "errno", None) in _FULL or "No space left" in str(error) or "File too large" in str(error):
         free = shutil.disk_usage(path.parent).free
         return ResourceError(
-            "not enough room on the disk",
+            "the disk is full",
             where=str(path),
             why=f"needs {size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB free",
             remedy="make room, or write to another disk",
@@ -66,6 +93,6 @@ def _cannot_write(path: Path, size: int, error: OSError) -> ResourceError:
     return ResourceError(
         "the file cannot be written",
         where=str(path),
-        why=error.strerror or str(error),
+        why=getattr(error, "strerror", None) or str(error),
         remedy="choose a folder that exists and may be written to",
     )
