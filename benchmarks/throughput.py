@@ -271,6 +271,7 @@ def run(cases: Sequence[Case], *, rounds: int, turn: float, gemm_side: int, thre
         threads: per process; None leaves PyTorch's choice.
     """
     began = time.perf_counter()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if threads:
         torch.set_num_threads(threads)
     gemm = MatrixMultiply(gemm_side)
@@ -305,6 +306,7 @@ def run(cases: Sequence[Case], *, rounds: int, turn: float, gemm_side: int, thre
             "cpus": os.cpu_count(),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
+            "load_before": load,
         },
         "rounds": rounds,
         "gemm_gflop_per_second": {name: best / 1e9 for name, best in gemm.best.items()},
@@ -357,6 +359,8 @@ def main() -> None:
     )
     peaks = ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in found["gemm_gflop_per_second"].items())
     say("", f"Best matrix multiply: {peaks}; {found['machine']['threads']} threads; {duration(found['seconds'])}")
+    if (load := found["machine"]["load_before"]) > 0.5:
+        say(f"The machine was busy before the run (load {load:.1f}): the figures are too low and uneven.")
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
