@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 
 from vitreous.config import ModelCard, PreprocessConfig, ViTConfig
 from vitreous.errors import ImageError, ModelFileError, UsageError
+from vitreous.model.prepare import prepare
 from vitreous.model.vit import ViT, create_model
 from vitreous.picture.preprocess import preprocess
 from vitreous.predict import Predictor, ranked, softmax
@@ -55,54 +56,81 @@ class Convolutional(nn.Module):
         return self.head(self.body(images).mean((2, 3))) * 60
 
 
-_SHAPES = {
-    "64": ViTConfig(image_size=(28, 35), patch_size=(7, 7), embed_dim=64, num_heads=4, mlp_dim=256, depth=6),
-    "192": ViTConfig(image_size=(48, 32), patch_size=(16, 16), embed_dim=192, num_heads=3, mlp_dim=768, depth=3),
-    "384": ViTConfig(image_size=(32, 48), patch_size=(8, 8), embed_dim=384, num_heads=6, mlp_dim=1536, depth=2),
-    "mean": ViTConfig(
-        image_size=(16, 24),
+_SHAPES = [  # the first two in passes of 64, the third and fourth of 16, the last of one image
+    ViTConfig(image_size=(28, 35), patch_size=(7, 7), embed_dim=64, num_heads=4, mlp_dim=256, depth=6, num_classes=10),
+    ViTConfig(
+        image_size=(48, 32), patch_size=(16, 16), embed_dim=192, num_heads=3, mlp_dim=768, depth=3, num_classes=1000
+    ),
+    ViTConfig(
+        image_size=(32, 48), patch_size=(8, 8), embed_dim=384, num_heads=6, mlp_dim=1536, depth=2, num_classes=10
+    ),
+    ViTConfig(
+        image_size=(64, 72),
         patch_size=(8, 8),
         embed_dim=64,
         num_heads=4,
         mlp_dim=128,
         depth=2,
+        num_classes=1000,
         pool="mean",
         representation_size=48,
     ),
-}
+    ViTConfig(
+        image_size=(72, 80), patch_size=(8, 8), embed_dim=768, num_heads=12, mlp_dim=1536, depth=1, num_classes=37
+    ),
+]
 
 
 def _models() -> Iterator[Any]:
-    for name, shape in _SHAPES.items():
-        for num_classes in (10, 1000):
-            config = dataclasses.replace(shape, num_classes=num_classes)
-            preprocess = PreprocessConfig(image_size=config.image_size)
-            card = ModelCard(architecture=config, preprocess=preprocess, classes=tuple(map(str, range(num_classes))))
-            yield pytest.param(lambda config=config: trained_size(config), card, id=f"vit-{name}-{num_classes}")
+    for config in _SHAPES:
+        card = ModelCard(
+            architecture=config,
+            preprocess=PreprocessConfig(image_size=config.image_size),
+            classes=tuple(map(str, range(config.num_classes))),
+        )
+        yield pytest.param(lambda config=config: trained_size(config), card, id=f"vit-{config.embed_dim}-{config.pool}")
     card = ModelCard(preprocess=PreprocessConfig(image_size=(20, 26)), classes=tuple("abcdef"))
     yield pytest.param(lambda: Convolutional(), card, id="convolutional")
 
 
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("batch_size", [None, 5])
 @pytest.mark.parametrize(("build", "card"), list(_models()))
-def test_an_image_has_the_same_logits_alone_and_in_any_batch(build: Any, card: ModelCard) -> None:
+def test_an_image_has_the_same_logits_alone_and_in_any_batch(build: Any, card: ModelCard, batch_size: Any) -> None:
     """Within 1e-6 in float32, at the size of trained logits, wherever in a batch of 1, 3, 64 or 67 it stands."""
     torch.manual_seed(0)
-    predictor = Predictor((build(), card))
-    images = pixels(67, card.preprocess.image_size)
+    predictor = Predictor((build(), card), batch_size=batch_size)
+    images = pixels(67 if math.prod(card.preprocess.image_size) < 5000 else 19, card.preprocess.image_size)
     together = predictor.logits(images)
     assert 3 < np.abs(together).max() < 100
-    for size, first in [(1, 0), (1, 1), (1, 31), (1, 62), (1, 66), (3, 2), (3, 40), (64, 0), (64, 3)]:
+    for size, first in [(1, 0), (1, 6), (1, 31), (1, 66), (3, 2), (3, 40), (64, 3)]:
         some = slice(first, first + size)
         np.testing.assert_allclose(predictor.logits(images[some]), together[some], rtol=0, atol=1e-6)
     shuffled = np.random.default_rng(1).permutation(len(images))
     np.testing.assert_allclose(predictor.logits(images[shuffled]), together[shuffled], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("asked", "pass_"), [(1, 1), (2, 16), (16, 16), (17, 32), (100, 112)])
+def test_a_pass_is_one_image_or_a_multiple_of_sixteen(asked: int, pass_: int) -> None:
+    assert Predictor("vit-test", batch_size=asked).batch_size == pass_
+
+
 def test_two_predictors_of_one_model_agree(tmp_path: Path) -> None:
     """From the file, the run folder or the module: the same passes, so the same logits to the last bit."""
     model = saved(tmp_path / "model.safetensors")
     images = pixels(5, (24, 40))
-    answers = [Predictor(source).logits(images) for source in (tmp_path, model, (model, model.card))]
+    answers = [
+        Predictor(source).logits(images)
+        for source in (tmp_path, model, (model, model.card), prepare(model, for_="inference"))
+    ]
     for other in answers[1:]:
         assert np.array_equal(answers[0], other)
 
@@ -140,16 +168,17 @@ def test_a_picture_is_the_same_by_path_bytes_pillow_or_array(tmp_path: Path) -> 
 def test_a_stream_keeps_order_and_names_what_it_cannot_read(tmp_path: Path) -> None:
     """More images than one pass holds, unreadable ones among them: one answer each, in their order."""
     saved(tmp_path / "model.safetensors")
-    predictor = Predictor(tmp_path, batch_size=4)
-    paths = [tmp_path / f"{i}.png" for i in range(11)]
-    for path, image in zip(paths, pixels(11, (24, 40)), strict=True):
+    predictor = Predictor(tmp_path, batch_size=9)
+    assert predictor.batch_size == 16
+    paths = [tmp_path / f"{i}.png" for i in range(37)]
+    for path, image in zip(paths, pixels(37, (24, 40)), strict=True):
         Image.fromarray(image).save(path)
     paths[3].write_bytes(paths[3].read_bytes()[:200])
-    paths[7].write_text("no picture")
-    paths[10] = tmp_path / "nowhere.png"
+    paths[17].write_text("no picture")
+    paths[36] = tmp_path / "nowhere.png"
     outcomes = list(predictor.stream(paths, top=2))
     assert [str(path) for path in paths] == [outcome.path for outcome in outcomes]
-    assert [3, 7, 10] == [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Failure)]
+    assert [3, 17, 36] == [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Failure)]
     for outcome in outcomes:
         if isinstance(outcome, Prediction):
             assert predictor(outcome.path, top=2) == outcome
@@ -171,7 +200,7 @@ def test_a_stream_draws_only_a_little_ahead(tmp_path: Path) -> None:
             drawn[0] += 1
             yield image
 
-    stream = Predictor(tmp_path, batch_size=3).stream(endless())
+    stream = Predictor(tmp_path, batch_size=1).stream(endless())
     for _ in range(10):
         next(stream)
     assert drawn[0] < 30
@@ -233,7 +262,7 @@ def test_answers_that_make_no_sense_are_refused() -> None:
     """Too few logits, logits that are not finite, images of another size, nonsense asked for."""
     images = pixels(2, (24, 40))
     short = Predictor(_with_card(Convolutional()))
-    with pytest.raises(ModelFileError, match=r"(?s)with logits \(8, 6\).*names 11 classes"):
+    with pytest.raises(ModelFileError, match=r"(?s)with logits \(16, 6\).*names 11 classes"):
         short.logits(images)
     broken = random_vit()
     with torch.no_grad():

@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,17 @@ import torch
 from native_files import CLASSES, card_for, raw_safetensors, saved, split
 from random_vit import random_vit
 
+from vitreous import files
 from vitreous.config import ConfigError, PreprocessConfig
 from vitreous.errors import ModelFileError, ResourceError
-from vitreous import files
 from vitreous.weights.golden import Golden, golden_image, golden_of
 from vitreous.weights.native import read_native, save_native, tensor_digest
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 def test_what_was_saved_is_read_back_exactly(tmp_path: Path) -> None:
@@ -248,7 +255,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ResourceError, match=r"(?s)not enough room.*needs 0\.\d MB, [\d,.]+ MB free"):
+    with pytest.raises(ResourceError, match=r"(?s)the disk is full.*needs 0\.\d MB, [\d,.]+ MB free"):
         save_native(path, model.state_dict(), card_for(model, classes=()), Golden(logits=(), tolerance=0.0))
     assert before == path.read_bytes()
     assert [path] == list(tmp_path.iterdir())
@@ -260,6 +267,24 @@ def test_a_full_disk_is_told_before_a_byte_is_written(tmp_path: Path, monkeypatc
     with pytest.raises(ResourceError, match=r"needs 0\.1 MB, 0\.0 MB free"):
         saved(tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(resource is None, reason="no limits on file size here")
+def test_a_write_that_the_system_cuts_short_leaves_what_was_there(tmp_path: Path) -> None:
+    """A real one: the process may write no file above 50 kB."""
+    path = tmp_path / "model.safetensors"
+    saved(path, depth=1)
+    before = path.read_bytes()
+    assert resource is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(ResourceError, match="the disk is full"):
+            saved(path, depth=5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert before == path.read_bytes()
+    assert [path] == list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

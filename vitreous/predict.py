@@ -1,8 +1,9 @@
 """From images to labels: one path from pixels to logits, for `predict`, `evaluate` and everything that stands on them.
 
-Every forward pass of a Predictor has the same shape: the last one is filled up with black images. Matrix kernels
-choose the order of their sums by shape (a head applied to one row and to 64 differs in the sixth decimal), so this is
-what gives an image the same logits alone and among others, whatever the machine's libraries do.
+An image has the same logits alone and among others because every forward pass of a Predictor has the same shape, the
+last one filled up with black images, and because that shape is one image or a multiple of 16. Matrix kernels choose the
+order of their sums by shape (a head applied to one row and to 64 differs in the sixth decimal), and when a few rows
+are shared out among threads, also by a row's place.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from vitreous.weights.dialect import open_model
 Model = str | Path | ViTConfig | nn.Module | tuple[nn.Module, ModelCard]
 """A zoo name, model file, run folder or config; a module that has a `card`, or a module and its card."""
 
-_FULL_SPEED = 1 << 17  # numbers in a pass's token stream past which a CPU gains nothing (benchmarked, 64 to 768 wide)
-_MOST = 64
-_UNKNOWN = 8  # images per pass on a CPU for modules whose inside is not known
+_ROWS = 16  # from here on, kernels were seen to treat every row of a batch alike, with 1 to 16 threads
+_PASSES = ((1 << 12, 4 * _ROWS), (1 << 16, _ROWS))
+"""Images per pass on a CPU by the size of one image, tokens times width: the smallest passes within 4 % of full speed
+for models 48 to 768 wide, so that a single image is not kept waiting. Past the last, one image keeps a CPU busy."""
 
 
 class Predictor:
@@ -48,8 +50,8 @@ class Predictor:
             module and its card.
         device: "auto" takes CUDA, then Apple's MPS, then the CPU; or "cpu", "cuda", "cuda:1", "mps".
         precision: in float32 an image has the same logits alone and among others, within 1e-6.
-        batch_size: images per forward pass; by default the fewest that reach the machine's full speed. Whatever is
-            asked for, every pass has this many: a large number makes a single image slow, and another number may
+        batch_size: images per forward pass, 1 or rounded up to a multiple of 16; by default the fewest that reach about
+            full speed. Every pass has this many, so a large number makes a single image slow; another number may
             move the last digit of a logit.
 
     Raises:
@@ -72,7 +74,7 @@ class Predictor:
         self.preprocess: PreprocessConfig = self.card.preprocess
         self.device: str = str(find_device(device))
         self._model = Prepared(model.eval(), _policy(self.device, precision))
-        self.batch_size: int = batch_size or _images_per_pass(model, self.preprocess.image_size, self.device)
+        self.batch_size: int = _images_per_pass(model, self.preprocess.image_size, self.device, batch_size)
 
     @overload
     def __call__(self, image: Source, top: int = 5) -> Prediction: ...
@@ -194,6 +196,8 @@ def ranked(scores: Float[np.ndarray, "B Y"], top: int) -> np.ndarray:
 
 def _open(source: Model) -> tuple[nn.Module, ModelCard]:
     """A module of the Predictor's own, and its card."""
+    if isinstance(source, Prepared):
+        source = source.model
     if isinstance(source, tuple):
         return copy.deepcopy(source[0]), source[1]
     if isinstance(source, nn.Module):
@@ -233,14 +237,16 @@ def _policy(device: str, precision: Literal["float32", "bfloat16"]) -> Policy:
     )
 
 
-def _images_per_pass(model: nn.Module, size: Size, device: str) -> int:
-    """The fewest images that keep the machine busy: a GPU wants many, a CPU is busy with one large image."""
+def _images_per_pass(model: nn.Module, size: Size, device: str, asked: int | None) -> int:
+    if asked is not None:
+        return 1 if asked == 1 else math.ceil(asked / _ROWS) * _ROWS
     if device != "cpu":
-        return _MOST
+        return 4 * _ROWS
     if not isinstance(model, ViT):
-        return _UNKNOWN
+        return _ROWS
     rows, columns = (side // patch for side, patch in zip(size, model.config.patch_size, strict=True))
-    return min(_MOST, math.ceil(_FULL_SPEED / (rows * columns * model.config.embed_dim)))
+    numbers = (rows * columns + model.num_prefix) * model.config.embed_dim
+    return next((count for most, count in _PASSES if numbers < most), 1)
 
 
 def _workers(count: int) -> int:

@@ -27,6 +27,7 @@ from vitreous.predict import Model, Predictor, ranked, softmax
 from vitreous.results import Evaluation, Failure, Outcome
 
 _TOP = 5
+_READ = 64  # images read together; the Predictor cuts them into its passes
 
 
 @dataclass
@@ -100,7 +101,7 @@ def evaluate(
 def _ask(predictor: Predictor, images: ImageSet) -> _Answers:
     answers = _Answers()
     batches = evaluation_batches(
-        images, preprocess=predictor.preprocess, batch_size=predictor.batch_size, workers=num_cores()
+        images, preprocess=predictor.preprocess, batch_size=max(_READ, predictor.batch_size), workers=num_cores()
     )
     with Progress("evaluating", len(images)) as progress:
         for places, pixels, failed in batches:

@@ -127,7 +127,7 @@ def open_model(
         return source, False
     if isinstance(source, ViTConfig) or (isinstance(source, str) and is_model_name(source)):
         return create_model(source, num_classes=num_classes, image_size=image_size, seed=seed), True
-    if isinstance(source, str) and not Path(source).exists():
+    if isinstance(source, str) and not Path(source).expanduser().exists():
         raise _neither(source)
     return load(source, num_classes=num_classes, head=head, image_size=image_size), False
 
@@ -141,7 +141,7 @@ def find_file(source: str | Path) -> Path:
     Raises:
         ModelFileError: the folder holds no model.
     """
-    path = Path(source)
+    path = Path(source).expanduser()
     if not path.is_dir():
         return path
     if (path / MODEL_FILE).exists():

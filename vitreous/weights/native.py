@@ -122,10 +122,10 @@ def read_native(path: str | Path, *, verify: bool = True) -> NativeFile:
             header = _read_header(path, file, facts.st_size)
             listed, record = _parse(path, header)
             entries = _entries(path, listed, facts.st_size - len(header))
-            tensors, digest = _read_tensors(path, file, len(header), entries)
+            tensors = _read_tensors(path, file, len(header), entries)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if verify and digest != record["digest"]:
+    if verify and tensor_digest(tensors) != record["digest"]:
         raise _damaged(path, "its tensors are not those that were saved: a bit has changed on disk or on the way")
     return NativeFile(card=record["card"], golden=record["golden"], tensors=tensors, digest=record["digest"])
 
@@ -138,13 +138,10 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        _hash_tensor(digest, name, tensors[name])
+        tensor = tensors[name]
+        digest.update(json.dumps([name, _code(name, tensor), list(tensor.shape)]).encode())
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
-
-
-def _hash_tensor(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
-    digest.update(json.dumps([name, _code(name, tensor), list(tensor.shape)]).encode())
-    digest.update(_bytes(tensor))
 
 
 def _code(name: str, tensor: Tensor) -> str:
@@ -272,18 +269,16 @@ def _entry(path: Path, name: str, facts: Any) -> _Entry:
     return _Entry(name, dtype, shape, begin, end)
 
 
-def _read_tensors(path: Path, file: BufferedReader, start: int, entries: list[_Entry]) -> tuple[dict[str, Tensor], str]:
-    """Every tensor in memory of its own, and their digest."""
-    digest = hashlib.sha256()
+def _read_tensors(path: Path, file: BufferedReader, start: int, entries: list[_Entry]) -> dict[str, Tensor]:
+    """Every tensor in memory of its own."""
     tensors = {}
-    for entry in sorted(entries, key=lambda e: e.name):
+    file.seek(start)
+    for entry in entries:  # in the order of the file
         tensor = torch.empty(entry.shape, dtype=entry.dtype)
-        file.seek(start + entry.begin)
         if file.readinto(_bytes(tensor)) != entry.end - entry.begin:
             raise _damaged(path, "it became shorter while it was read")
-        _hash_tensor(digest, entry.name, tensor)
         tensors[entry.name] = tensor
-    return tensors, digest.hexdigest()
+    return tensors
 
 
 def _damaged(path: Path, why: str) -> ModelFileError:
