@@ -182,7 +182,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
     assert caught.value.exit_code == 6
     assert caught.value.where == str(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
-    with pytest.raises(ResourceError, match="cannot write"):
+    with pytest.raises(ResourceError, match="cannot be written"):
         write_run_report(tmp_path / "nowhere" / "report.html", run_report(2))
 
 

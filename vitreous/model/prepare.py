@@ -6,8 +6,8 @@ A model's own code knows nothing of this; it is put on from outside and can be t
 from __future__ import annotations
 
 import ctypes
-import math
 import os
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -26,7 +26,8 @@ Precision = Literal["float32", "bfloat16"]
 Purpose = Literal["training", "inference"]
 
 _PROBE_FLOPS = 5e8  # per candidate and round: some hundredths of a second
-_PROBE_ROUNDS = 4  # the first also warms up
+_PROBE_ROUNDS = 6  # the first only warms up
+_WORTH_SHARING = 0.8  # all threads must take at most this part of one thread's time; the loader wants a core too
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +91,8 @@ def prepare(
     Raises:
         ResourceError: the device is not there.
     """
-    return Prepared(model, choose_policy(model, for_=for_, device=device, precision=precision))
+    policy = choose_policy(model, for_=for_, device=device, precision=precision)
+    return Prepared(model, policy).train(for_ == "training")
 
 
 def choose_policy(
@@ -177,11 +179,7 @@ def _precision(name: str) -> Precision:
 
 def _measured(model: ViT, for_: Purpose, precision: str) -> tuple[Precision, Form, str]:
     """The fastest of the candidates for one block of this model on this CPU, remembered."""
-    config = model.config
-    tokens = model.pos_embed.shape[1]
-    shape = f"{tokens}x{config.embed_dim}x{config.num_heads}x{config.mlp_dim}"
-    here = f"{torch.backends.cpu.get_cpu_capability()} torch {torch.__version__} threads {torch.get_num_threads()}"
-    times = remembered(f"block {shape} {for_} {here}", lambda: _time_block(model, for_, tokens))
+    times = _times(model, for_)
     allowed = {name: t for name, t in times.items() if precision in ("auto", name.split()[0])}
     best = min(allowed, key=lambda name: (allowed[name], name))
     kind, form = best.split()
@@ -190,26 +188,55 @@ def _measured(model: ViT, for_: Purpose, precision: str) -> tuple[Precision, For
     return _precision(kind), "matmul" if form == "matmul" else "fused", f"{best} {asked} (ms per block: {rest})"
 
 
+def choose_threads(model: nn.Module, *, for_: Purpose, device: str = "auto") -> int:
+    """How many CPU threads the arithmetic should use: all, or one where a model is too small to share out.
+
+    Args:
+        model: a ViT is measured by one of its blocks; other modules get PyTorch's choice.
+        for_: what it is about to do.
+        device: as for `prepare`.
+    """
+    every = torch.get_num_threads()
+    if every == 1 or not isinstance(model, ViT) or find_device(device).type != "cpu":
+        return every
+    together = min(_times(model, for_).values())
+    try:
+        torch.set_num_threads(1)
+        alone = min(_times(model, for_).values())
+    finally:
+        torch.set_num_threads(every)
+    return every if together < _WORTH_SHARING * alone else 1
+
+
+def _times(model: ViT, for_: Purpose) -> dict[str, float]:
+    """Seconds per block for every candidate with the present number of threads, remembered."""
+    config = model.config
+    tokens = model.pos_embed.shape[1]
+    shape = f"{tokens}x{config.embed_dim}x{config.num_heads}x{config.mlp_dim}"
+    here = f"{torch.backends.cpu.get_cpu_capability()} torch {torch.__version__} threads {torch.get_num_threads()}"
+    times: dict[str, float] = remembered(f"block {shape} {for_} {here}", lambda: _time_block(model, for_, tokens))
+    return times
+
+
+@torch.random.fork_rng(devices=[])  # the person's own random numbers stay as they were, dropout or not
 def _time_block(model: ViT, for_: Purpose, tokens: int) -> dict[str, float]:
-    """Seconds per block and batch for every precision and form of attention, the best of a few rounds."""
+    """Seconds per block and batch for every precision and form of attention, the median of a few rounds."""
     config = model.config
     flops = 2 * tokens * config.embed_dim * (4 * config.embed_dim + 2 * config.mlp_dim + 2 * tokens)
     batch = max(1, min(64, int(_PROBE_FLOPS / (3 * flops))))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, tokens, config.embed_dim, generator=generator)
-    with torch.random.fork_rng(devices=[]):  # the person's own random numbers stay as they were
-        block = Block(config)
+    block = Block(config)
     forms: tuple[Form, ...] = ("fused", "matmul")
     candidates = [(precision, form) for precision in ("float32", "bfloat16") for form in forms]
-    times = {f"{precision} {form}": math.inf for precision, form in candidates}
+    times: dict[str, list[float]] = {f"{precision} {form}": [] for precision, form in candidates}
     for _ in range(_PROBE_ROUNDS):  # in turn, so that a noisy moment meets all of them
         for precision, form in candidates:
             block.attn.form = form
             began = time.perf_counter()
             _one_step(block, x, precision, for_)
-            name = f"{precision} {form}"
-            times[name] = min(times[name], time.perf_counter() - began)
-    return times
+            times[f"{precision} {form}"].append(time.perf_counter() - began)
+    return {name: statistics.median(taken[1:]) for name, taken in times.items()}
 
 
 def _one_step(block: Block, x: Tensor, precision: str, for_: Purpose) -> None:

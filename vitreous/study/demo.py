@@ -1,6 +1,6 @@
 """The article in miniature, offline, on embedded real data: pre-train, transfer at a higher resolution, compare.
 
-A small ViT learns 28-pixel digits from mnist-5k. It is then fine-tuned at 40 pixels on ten labelled examples per class
+A small ViT learns 28-pixel digits from mnist-5k. It is then fine-tuned at 42 pixels on ten labelled examples per class
 of another collection of digits (scikit-learn's, 8 x 8 pixels, written by other people), with interpolated position
 embeddings and a new zero head. The same network from random weights and logistic regression on pixels get the same
 hundred images, and all three are scored on the same others.
@@ -46,14 +46,14 @@ from vitreous.training.run import new_folder, read_facts, read_records
 MODEL = ViTConfig(
     name="vit-demo",
     image_size=(28, 28),
-    patch_size=(4, 4),
+    patch_size=(7, 7),
     embed_dim=64,
-    depth=4,
+    depth=6,
     num_heads=4,
-    mlp_dim=128,
+    mlp_dim=256,
     num_classes=10,
 )
-TRANSFER_SIZE = (40, 40)
+TRANSFER_SIZE = (42, 42)
 LABELLED_PER_CLASS = 10
 
 
@@ -94,7 +94,7 @@ def demo(out: str | Path | None = None, *, seed: int = 0, threads: int | None = 
         return run_job(verb, data, model, asked, command="vitreous demo")
 
     pretrained = job("pretrain", large, MODEL, "pretrain")
-    console.say("", "2/4  transfer: the trained network at 40 px, 100 labelled digits of other writers")
+    console.say("", "2/4  transfer: the trained network at 42 px, 100 labelled digits of other writers")
     transfer = job("finetune", small, pretrained.result.model, "transfer")
     console.say("", "3/4  from scratch: the same network, untrained, on the same 100 images")
     scratch = job("pretrain", small, MODEL, "scratch")
@@ -119,7 +119,7 @@ def demo(out: str | Path | None = None, *, seed: int = 0, threads: int | None = 
 def _table(result: DemoResult) -> list[str]:
     """The comparison, as lines for a terminal."""
     rows = [
-        ("transfer at 40 px", result.transfer_top1),
+        ("transfer at 42 px", result.transfer_top1),
         ("pixels + logistic regression", result.baseline_top1),
         ("the same network from scratch", result.scratch_top1),
     ]
@@ -163,7 +163,7 @@ def _report(
             "network": f"{config.depth} blocks, {config.embed_dim} wide, {config.num_heads} heads",
             "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
             "patches": f"{config.patch_size[0]} x {config.patch_size[1]} pixels: {_times(MODEL.grid)} at 28 px, "
-            f"{_times(config.grid)} at 40 px",
+            f"{_times(config.grid)} at 42 px",
         },
         written=time.strftime("%Y-%m-%d %H:%M"),
         next_steps=(
@@ -196,7 +196,7 @@ def position_similarity(model: ViT) -> NDArray[np.floating[Any]]:
 
 def _arms(runs: dict[str, Run], baseline: Baseline, evaluation: Evaluation) -> tuple[Arm, ...]:
     seen, expected = evaluation.seen, evaluation.expected
-    transfer = _arm("transfer", runs["transfer"].result, "pre-trained on mnist-5k, then 100 labelled digits at 40 px")
+    transfer = _arm("transfer", runs["transfer"].result, "pre-trained on mnist-5k, then 100 labelled digits at 42 px")
     return (
         dataclasses.replace(transfer, highlight=True),
         Arm(

@@ -17,6 +17,7 @@ from vitreous import console
 from vitreous.config import PreprocessConfig
 from vitreous.data.loader import evaluation_batches, training_batches
 from vitreous.data.sources import ImageSet
+from vitreous.data.threads import num_cores
 from vitreous.errors import DivergedError
 from vitreous.model.prepare import Prepared
 from vitreous.picture.preprocess import normalise
@@ -150,6 +151,8 @@ def steps(
         micro_batch=plan.micro_batch,
         first_step=first,
         num_steps=total,
+        # pictures at hand need little preparing, and a second thread would only get in the arithmetic's way
+        workers=1 if plan.splits.train.in_memory else num_cores(),
     )
     loss_sum, correct = 0.0, 0.0
     for batch in batches:

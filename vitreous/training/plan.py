@@ -15,7 +15,7 @@ from torch import nn
 from vitreous.config import ModelCard, PreprocessConfig, Recipe, Size, TrainOptions, ViTConfig, as_pair
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.errors import ConfigError, UsageError
-from vitreous.model.prepare import Policy, choose_policy
+from vitreous.model.prepare import Policy, choose_policy, choose_threads
 from vitreous.model.vit import ViT, create_model
 from vitreous.recipe import find_recipe
 from vitreous.training.optim import warmup_steps
@@ -91,8 +91,8 @@ def make_plan(
             why="no pretrained weights are at hand to choose from",
             remedy="--model vit-ti16 (random weights), or --model FILE to start from trained ones",
         )
-    threads = choices["threads"] if choices else options.threads or torch.get_num_threads()
-    torch.set_num_threads(threads)
+    if fixed := choices["threads"] if choices else options.threads:
+        torch.set_num_threads(fixed)
     if isinstance(model, str) and verb == "pretrain":
         find_model(model)  # a misspelt name is told before the data is read
     splits = open_splits(data, val=options.val, seed=options.seed, root=options.root, bad_images=options.bad_images)
@@ -102,6 +102,8 @@ def make_plan(
     if choices:
         policy, micro_batch = Policy(**choices["policy"]), int(choices["micro_batch"])
     else:
+        if options.threads is None:
+            torch.set_num_threads(choose_threads(module, for_="training", device=options.device))
         policy = choose_policy(module, for_="training", device=options.device, precision=options.precision)
         micro_batch = options.micro_batch or _micro_batch(module, recipe.batch_size, card.preprocess.image_size, policy)
     return Plan(
@@ -117,7 +119,7 @@ def make_plan(
         policy=policy,
         micro_batch=min(micro_batch, recipe.batch_size),
         total_steps=_total_steps(recipe, len(splits.train)),
-        threads=threads,
+        threads=torch.get_num_threads(),
     )
 
 
@@ -162,7 +164,7 @@ def describe(plan: Plan, folder: Path | None) -> list[str]:
         f"model    {plan.source}: {weights}, {parameters / 1e6:.2f} M parameters, {size[0]} x {size[1]} px",
         f"recipe   {recipe.name}: {recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}),"
         f" {batch}, {plan.total_steps:,} steps = {epochs:.1f} epochs, warm-up {warmup:,}",
-        f"machine  {plan.policy.device}, {plan.threads} threads, {plan.policy.reason}",
+        f"machine  {plan.policy.device}, {_threads(plan.threads)}, {plan.policy.reason}",
     ]
     if recipe.warmup_steps and warmup != recipe.warmup_steps:
         lines.append(f"         the recipe's warm-up of {recipe.warmup_steps:,} steps does not fit; cut to {warmup:,}")
@@ -232,6 +234,10 @@ def _fresh(model: str | ViTConfig, recipe: Recipe, options: TrainOptions, num_cl
         representation_size=config.embed_dim if recipe.hidden_head else None,
         seed=options.seed,
     )
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _preprocess(size: Size, before: PreprocessConfig | None) -> PreprocessConfig:
