@@ -15,7 +15,7 @@ test: .venv/ready-dev browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not gpu"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not gpu"
 
 test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -q -m slow

@@ -2,7 +2,8 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # on a busy machine, threads that spin at barriers stall each other
 
 from jaxtyping import install_import_hook
 

@@ -30,8 +30,8 @@ FLOORS = [  # ground first; rooms on one line are strangers to each other
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split(" | ")}
 
-TORCHLESS = ["errors", "config", "files", "zoo", "recipe", "results", "console", "machine", "cost", "published", "picture"]
-TORCHLESS += ["runtime", "data", "report", "cli"]
+TORCHLESS = ["errors", "config", "files", "zoo", "recipe", "results", "console", "machine", "cost", "published"]
+TORCHLESS += ["picture", "runtime", "data", "report", "cli"]
 
 EXTRAS = {"sklearn", "mlxtend", "matplotlib"}  # may be imported inside the function that needs them
 

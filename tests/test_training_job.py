@@ -120,6 +120,17 @@ def test_a_module_of_ones_own_enters_by_the_same_door(photos: Path, tmp_path: Pa
         vt.finetune(photos, model=wrong, run=str(tmp_path / "wrong"), steps=3, **QUICK)
 
 
+def test_a_vit_of_ones_own_must_fit_the_classes(photos: Path, tmp_path: Path) -> None:
+    """It is trained as it is, also away from its own resolution; with another number of outputs it is refused."""
+    done = vt.finetune(
+        photos, model=vt.create_model("vit-test", num_classes=3), run=str(tmp_path / "own"), steps=2,
+        **{**QUICK, "image_size": (24, 40)},
+    )  # fmt: skip
+    assert (24, 40) == vt.load(done.folder).card.preprocess.image_size
+    with pytest.raises(ConfigError, match=r"with logits \(1, 3\), got \(1, 10\)"):
+        vt.finetune(photos, model=vt.create_model("vit-test"), run=str(tmp_path / "wrong"), steps=2, **QUICK)
+
+
 def test_divergence_ends_in_one_error_and_keeps_the_checkpoints(photos: Path, tmp_path: Path) -> None:
     """Exit code 5, with a learning rate to try."""
     module = Tiny()

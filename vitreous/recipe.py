@@ -41,7 +41,7 @@ _FINETUNE = Recipe(
 )
 
 # Digits are not mirrored, and nothing is cut off them.
-_HANDWRITING = AugmentConfig(crop="centre", flip=False, rotate=10.0, shift=0.08, zoom=0.25)
+_HANDWRITING = AugmentConfig(crop="centre", flip=False, rotate=8.0, shift=0.06, zoom=0.2)
 
 _RECIPES = (
     dataclasses.replace(
@@ -154,10 +154,10 @@ _RECIPES = (
         purpose="pretrain",
         summary="the demo's pre-training on mnist-5k",
         source="this project",
-        learning_rate=2e-3,
+        learning_rate=3e-3,
         weight_decay=0.05,
         warmup_fraction=0.1,
-        epochs=20,
+        epochs=18,
         batch_size=50,
         clip_norm=1.0,
         average_decay=0.99,

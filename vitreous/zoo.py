@@ -9,7 +9,7 @@ import dataclasses
 import re
 
 from vitreous.config import Size, ViTConfig
-from vitreous.errors import UnknownNameError, unknown_name
+from vitreous.errors import ConfigError, UnknownNameError, unknown_name
 
 _SIZES = {  # variant: (embed_dim, depth, mlp_dim, num_heads)
     "ti": (192, 12, 768, 3),
@@ -67,6 +67,8 @@ def is_model_name(name: str) -> bool:
         find_model(name)
     except UnknownNameError:
         return False
+    except ConfigError:  # understood, and impossible: whoever builds it says why
+        return True
     return True
 
 

@@ -212,17 +212,16 @@ def _resolve_model(
         module, random = open_model(
             model, num_classes=len(classes), image_size=recipe.image_size, head="new", seed=options.seed
         )
-    if isinstance(module, ViT):
-        if recipe.dropout is not None:
-            _set_dropout(module, recipe.dropout)
-        before = module.card.preprocess if module.card and not random else None
-        preprocess = _preprocess(module.config.image_size, before)
-        return module, random, ModelCard(architecture=module.config, preprocess=preprocess, classes=classes)
+    if isinstance(module, ViT) and recipe.dropout is not None:
+        _set_dropout(module, recipe.dropout)
     given = getattr(module, "card", None)
-    before = given.preprocess if isinstance(given, ModelCard) else None
-    size = recipe.image_size or (before.image_size if before else (224, 224))
-    _check_outputs(module, size, len(classes))
-    return module, False, ModelCard(preprocess=_preprocess(size, before), classes=classes)
+    before = given.preprocess if isinstance(given, ModelCard) and not random else None
+    architecture = module.config if isinstance(module, ViT) else None
+    native = architecture.image_size if architecture else before.image_size if before else (224, 224)
+    size = recipe.image_size or native
+    if isinstance(model, nn.Module):
+        _check_outputs(module, size, len(classes))
+    return module, random, ModelCard(architecture=architecture, preprocess=_preprocess(size, before), classes=classes)
 
 
 def _fresh(model: str | ViTConfig, recipe: Recipe, options: TrainOptions, num_classes: int) -> ViT:
