@@ -29,6 +29,8 @@ def run(words: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    # before PyTorch is loaded: on a busy machine, threads that spin at OpenMP's barriers stall each other for seconds
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     own = list(words[: words.index("--")] if "--" in words else words)
     for_machine = "--json" in own
     debug = "--debug" in own or os.environ.get("VITREOUS_DEBUG", "0") not in ("", "0")

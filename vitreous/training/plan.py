@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,8 @@ def describe(plan: Plan, folder: Path | None) -> list[str]:
         lines.append("         no mirrored images: these read differently in a mirror")
     if plan.policy.kept_heap:
         lines.append("         freed memory is kept for the next step (VITREOUS_KEEP_HEAP=0 forbids it)")
+    if plan.threads > 1 and (spins := os.environ.get("GOMP_SPINCOUNT")):
+        lines.append(f"         waiting threads sleep after {spins} spins (GOMP_SPINCOUNT sets it)")
     if folder is not None:
         lines.append(f"run      {folder}   (Ctrl-C is safe: it saves)")
     return lines
