@@ -55,7 +55,7 @@ def refused(make: Callable[..., Any], wanted: dict[str, Any], message: str, **wr
         ({"embed_dim": 30}, "embed_dim 30 is not divisible by num_heads 4"),
         ({"embed_dim": 0}, "embed_dim must be above 0, got 0"),
         ({"depth": -1}, "depth must be above 0, got -1"),
-        ({"num_heads": True}, "num_heads must be above 0, got True"),
+        ({"num_heads": True}, "ViTConfig.num_heads must be int, got True"),
         ({"mlp_dim": 4.5}, "ViTConfig.mlp_dim must be int, got 4.5"),
         ({"in_channels": 0}, "in_channels must be above 0, got 0"),
         ({"num_classes": -1}, "num_classes must be 0 or more, got -1"),

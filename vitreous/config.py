@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -58,14 +59,11 @@ class ViTConfig:
     def __post_init__(self) -> None:
         if self.class_token is None:
             object.__setattr__(self, "class_token", self.pool == "cls")
-        _positive(self, "in_channels", "embed_dim", "depth", "num_heads", "mlp_dim", "norm_eps")
         _check_types(self)
-        if self.representation_size is not None:
-            _positive(self, "representation_size")
+        _positive(self, "in_channels", "embed_dim", "depth", "num_heads", "mlp_dim", "norm_eps", "representation_size")
+        _share(self, "dropout")
         if self.num_classes < 0:
             raise ConfigError(f"num_classes must be 0 or more, got {self.num_classes}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"dropout must lie in [0, 1), got {self.dropout}")
         if self.embed_dim % self.num_heads:
             raise ConfigError(f"embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}")
         if self.pool == "cls" and not self.class_token:
@@ -194,18 +192,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _positive(self, "learning_rate", "batch_size")
+        _positive(self, "learning_rate", "batch_size", "clip_norm", "epochs", "steps")
+        _share(self, "momentum", "label_smoothing", "dropout", "warmup_fraction")
         if (self.epochs is None) == (self.steps is None):
             raise ConfigError(f"recipe {self.name}: give either epochs or steps, got {self.epochs} and {self.steps}")
         if self.warmup_steps is not None and self.warmup_fraction is not None:
             raise ConfigError(f"recipe {self.name}: give warmup_steps or warmup_fraction, not both")
-        length = self.epochs if self.epochs is not None else self.steps
-        if length is not None and length <= 0:
-            raise ConfigError(f"recipe {self.name}: epochs or steps must be above 0, got {length}")
+        if self.warmup_steps is not None and self.warmup_steps < 0:
+            raise ConfigError(f"warmup_steps must be 0 or more, got {self.warmup_steps}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas must lie in [0, 1), got {self.betas}")
         if self.average_decay is not None and not 0.0 < self.average_decay < 1.0:
-            raise ConfigError(f"recipe {self.name}: average_decay must lie in (0, 1), got {self.average_decay}")
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ConfigError(f"recipe {self.name}: label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+            raise ConfigError(f"average_decay must lie in (0, 1), got {self.average_decay}")
+        if self.image_size is not None and min(self.image_size) < 1:
+            raise ConfigError(f"image_size must be positive, got {self.image_size}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,9 +253,9 @@ class TrainOptions:
             raise ConfigError(f"--checkpoint-minutes must be 0 or more, got {self.checkpoint_minutes}")
         if self.epochs is not None and self.steps is not None:
             raise ConfigError("--epochs and --steps exclude each other", remedy="give one of them")
-        for name in ("epochs", "steps", "batch_size", "learning_rate", "threads", "micro_batch"):
-            if getattr(self, name) is not None:
-                _positive(self, name)
+        _positive(self, "epochs", "steps", "batch_size", "learning_rate", "threads", "micro_batch")
+        if self.image_size is not None and min(as_pair(self.image_size)) < 1:
+            raise ConfigError(f"--image-size must be positive, got {self.image_size}")
         if not 0.0 < self.val < 1.0:
             raise ConfigError(f"--val must lie between 0 and 1, got {self.val}", remedy="--val 0.2")
         if self.seed < 0:
@@ -276,6 +278,9 @@ class ModelCard:
     """Where the weights come from: command, recipe, data, parent model, versions."""
     licence: str = "not stated"
     """Licence of the weights."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
 
 
 def grid_of(image_size: Size, patch_size: Size) -> Size:
@@ -390,7 +395,16 @@ def _spell(hint: Any) -> str:
 
 
 def _positive(config: Any, *names: str) -> None:
+    """Refuse numbers that are not above 0, not finite, or not numbers; None passes."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        if value is not None and (isinstance(value, bool) or not 0 < value < math.inf):
             raise ConfigError(f"{name} must be above 0, got {value!r}")
+
+
+def _share(config: Any, *names: str) -> None:
+    """Refuse numbers outside [0, 1); None passes."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not 0 <= value < 1:
+            raise ConfigError(f"{name} must lie in [0, 1), got {value!r}")

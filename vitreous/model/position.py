@@ -27,6 +27,8 @@ def resample(table: Float[Tensor, "1 N D"], num_prefix: int, source: Size, targe
         return table
     prefix, grid = table[:, :num_prefix], table[:, num_prefix:]
     picture = grid.reshape(1, *source, -1).permute(0, 3, 1, 2)  # (1, h, w, D) -> (1, D, h, w)
-    picture = F.interpolate(picture.float(), size=target, mode="bilinear", align_corners=True)
+    # float32 at least: half-precision kernels round the weights too
+    exact = picture if picture.dtype == torch.float64 else picture.float()
+    picture = F.interpolate(exact, size=target, mode="bilinear", align_corners=True)
     grid = picture.permute(0, 2, 3, 1).flatten(1, 2).to(table.dtype)
     return torch.cat([prefix, grid], dim=1)

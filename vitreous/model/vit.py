@@ -105,17 +105,17 @@ class ViT(nn.Module):
         """Logits, one row per image; the pooled features where there is no head."""
         return self._classify(self._encode(images, NOTHING), NOTHING)
 
-    def features(self, images: Float[Tensor, "B C H W"], taps: Iterable[str] = ()) -> Features:
+    def features(self, images: Float[Tensor, "B C H W"], taps: str | Iterable[str] = ()) -> Features:
         """Tokens after the final norm, and any intermediates by name.
 
         Args:
             images: preprocessed.
-            taps: names from `tap_names()`, such as "blocks.11.attn.weights" (B, A, N, N).
+            taps: one or more names from `tap_names()`, such as "blocks.11.attn.weights" (B, A, N, N).
 
         Raises:
             UnknownNameError: a tap that this model does not have.
         """
-        asked = list(taps)
+        asked = [taps] if isinstance(taps, str) else list(taps)
         known = self.tap_names()
         for name in asked:
             if name not in known:
