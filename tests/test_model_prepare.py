@@ -17,6 +17,7 @@ from torch import nn
 from vitreous.errors import ResourceError, UsageError
 from vitreous.model import prepare as room
 from vitreous.model.prepare import choose_policy, find_device, prepare
+from vitreous.model.vit import create_model
 
 TIMES = {"float32 fused": 4.0, "float32 matmul": 3.0, "bfloat16 fused": 1.0, "bfloat16 matmul": 2.0}
 
@@ -198,3 +199,20 @@ def test_no_bits_of_a_model_know_of_it() -> None:
     prepared = prepare(model, for_="training", device="cpu", precision="float32")
     assert list(prepared.model.state_dict()) == list(random_vit().state_dict())
     assert {name.removeprefix("model.") for name in prepared.state_dict()} == set(model.state_dict())
+
+
+@pytest.mark.parametrize(("alone", "together", "expected"), [(1.0, 0.95, 1), (1.0, 0.6, 2), (1.0, 3.0, 1)])
+def test_a_narrow_model_gets_one_thread_unless_sharing_pays(
+    monkeypatch: pytest.MonkeyPatch, alone: float, together: float, expected: int
+) -> None:
+    """All threads must take at most four fifths of one thread's time; the count is left as it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr(room, "_times", lambda *_: {"x": alone if torch.get_num_threads() == 1 else together})
+        assert expected == room.choose_threads(random_vit(), for_="training", device="cpu")
+        assert 2 == torch.get_num_threads()
+        wide = create_model("vit-ti16", image_size=32)
+        assert 2 == room.choose_threads(wide, for_="training", device="cpu")
+    finally:
+        torch.set_num_threads(before)

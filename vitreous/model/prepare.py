@@ -26,6 +26,7 @@ Precision = Literal["float32", "bfloat16"]
 Purpose = Literal["training", "inference"]
 
 _PROBE_FLOPS = 5e8  # per candidate and round: some hundredths of a second
+_NARROW = 128  # tokens up to this width: only then may one thread be as fast as all
 _PROBE_ROUNDS = 6  # the first only warms up
 _WORTH_SHARING = 0.8  # all threads must take at most this part of one thread's time; the loader wants a core too
 
@@ -199,6 +200,8 @@ def choose_threads(model: nn.Module, *, for_: Purpose, device: str = "auto") -> 
     every = torch.get_num_threads()
     if every == 1 or not isinstance(model, ViT) or find_device(device).type != "cpu":
         return every
+    if model.config.embed_dim > _NARROW:
+        return every  # there is enough to share out, and a noisy moment must not say otherwise
     together = min(_times(model, for_).values())
     try:
         torch.set_num_threads(1)
