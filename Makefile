@@ -6,6 +6,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := $(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch,:)
 
+# An environment that cannot start Python, or was made in another folder, is made again.
+_ := $(shell [ ! -d .venv ] || { .venv/bin/python -c "import pip" && [ "$$(cat .venv/made || pwd)" = "$$(pwd)" ]; } \
+       >/dev/null 2>&1 || rm -rf .venv)
+
 .PHONY: demo test test-slow test-gpu bench setup setup-dev browser clean
 
 demo: .venv/ready-demo
@@ -30,10 +34,9 @@ setup: .venv/ready-demo
 
 setup-dev: .venv/ready-dev
 
-# A virtual environment that cannot start Python (moved folder, removed interpreter, interrupted set-up) is made again.
 .venv/made:
-	@if ! $(BIN)/python -c "import pip" >/dev/null 2>&1; then rm -rf .venv && $(PYTHON) -m venv .venv; fi
-	@touch $@
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@pwd > $@
 
 .venv/ready-demo: .venv/made pyproject.toml constraints.txt
 	@echo "Setting up .venv (PyTorch and a few small packages; a few minutes the first time) ..."
