@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from small_photos import CLASSES, write_photos, write_photos_with_test
 from torch import nn
 
 import vitreous as vt
+from vitreous.cli import main
 from vitreous.config import TrainOptions
 from vitreous.errors import ConfigError, DataError, DivergedError, ResourceError, UnknownNameError, UsageError
 from vitreous.training import checkpoint
@@ -184,6 +186,24 @@ def test_bad_requests_end_in_one_error_and_leave_no_folder(
         vt.pretrain(photos, run=str(tmp_path / "run"), **options)
     assert 2 == caught.value.exit_code
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_in_the_file_does_the_run_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed as it stands, in another folder, it ends with the same weights; a rectangular size is spelled as typed."""
+    asked = {**QUICK, "image_size": (24, 40), "steps": 2, "seed": 5}
+    monkeypatch.chdir(tmp_path)
+    first = vt.pretrain(photos, model="vit-test", run="runs/here", **asked)
+    card = read_native(Path(first.result.model)).card
+    words = shlex.split(card.provenance["command"])
+    assert ["vitreous", "pretrain"] == words[:2]
+    assert "24x40" in words
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert 0 == main(words[1:])
+    files = (Path("runs/here/model.safetensors"), tmp_path / "runs/here/model.safetensors")
+    assert 1 == len({read_native(file).digest for file in files})
 
 
 def test_missing_data_leaves_no_folder(tmp_path: Path) -> None:

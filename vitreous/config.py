@@ -237,7 +237,7 @@ class TrainOptions:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None
-    """CPU threads for the arithmetic; by default PyTorch's choice."""
+    """CPU threads for the arithmetic; by default all, or one for a model too narrow to share out."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto measures which is faster for this model on this machine."""
     micro_batch: int | None = None

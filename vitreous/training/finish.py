@@ -116,8 +116,8 @@ def command_line(plan: Plan, path: Path) -> str:
         value = getattr(plan.options, field.name)
         if field.name == "run" or value == getattr(default, field.name):
             continue
-        values = value if isinstance(value, tuple) else (value,)
-        words += ["--" + field.name.replace("_", "-"), *map(str, values)]
+        spelled = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += ["--" + field.name.replace("_", "-"), spelled]
     return shlex.join([*words, "--run", str(path)])
 
 
