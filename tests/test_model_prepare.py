@@ -187,10 +187,10 @@ def test_devices_that_are_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keeping_the_heap_can_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is for training on glibc only, and an environment variable turns it off."""
-    assert not choose_policy(random_vit(), for_="inference", device="cpu", precision="float32").kept_heap
+    """It is a choice for the CPU, and an environment variable turns it off."""
     monkeypatch.setenv("VITREOUS_KEEP_HEAP", "0")
-    assert not choose_policy(random_vit(), for_="training", device="cpu", precision="float32").kept_heap
+    for for_ in ("training", "inference"):
+        assert not choose_policy(random_vit(), for_=for_, device="cpu", precision="float32").kept_heap
 
 
 def test_no_bits_of_a_model_know_of_it() -> None:
