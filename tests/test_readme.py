@@ -25,6 +25,7 @@ def somewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a newcomer has it: photos, and a new one."""
     folder = tmp_path_factory.mktemp("newcomer")
     write_photos(folder / "photos", per_class=6)
+    write_photos(folder / "more-photos", per_class=3, first=50)
     Image.fromarray(stripes(1, 99, (120, 90))).save(folder / "new.jpg")
     return folder
 
