@@ -35,7 +35,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("recipe", ["paper-imagenet", "small-finetune"])
 def test_killed_again_and_again_and_resumed_equals_uninterrupted(photos: Path, tmp_path: Path, recipe: str) -> None:
-    """SIGKILL five times or more in seven steps, moments after a checkpoint; dropout, averaging, accumulation are on."""
+    """SIGKILL five times or more in seven steps; dropout, averaging and accumulation are on."""
     script = Path(__file__).with_name("kill_and_resume.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "VITREOUS_CACHE": str(tmp_path / "cache")}
     ran = subprocess.run(
