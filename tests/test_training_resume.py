@@ -147,6 +147,19 @@ def test_a_run_stopped_before_its_first_step_resumes(
     assert read_native(Path(whole.result.model)).digest == read_native(Path(resumed.result.model)).digest
 
 
+def test_a_folder_called_like_a_model_does_not_take_its_place(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zoo name means the zoo when the run begins, and still when it is resumed."""
+    (tmp_path / "vit-test").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "steps", StopAt(1, signal.SIGTERM))
+        with pytest.raises(InterruptedRun):
+            vt.finetune(photos, run="run", steps=3, **OPTIONS)
+    assert "vit-test" == vt.resume("run").model.config.name
+
+
 def test_typing_the_same_command_again_names_resume(photos: Path, tmp_path: Path) -> None:
     """Neither a finished nor an unfinished run is written over."""
     run = str(tmp_path / "run")

@@ -41,7 +41,8 @@ def remembered(key: str, measure: Callable[[], Any]) -> Any:
     path = cache_folder() / "measured.json"
     known = _read(path)
     if key not in known:
-        known = {**_read(path), key: measure()}
+        measured = measure()
+        known = {**_read(path), key: measured}  # read again: others may have measured meanwhile
         _write(path, known)
     return known[key]
 

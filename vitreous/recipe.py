@@ -1,4 +1,4 @@
-"""Named recipes: the paper's, number for number, and two for small data, each with its source.
+"""Named recipes: the paper's, number for number, two for small data and the demo's, each with its source.
 
 Names answer to `--recipe`. The paper's batches of 4096 and 512 are reached by accumulating micro-batches.
 """

@@ -26,6 +26,7 @@ from vitreous.training.plan import Data, Model, Plan, Verb, describe, environmen
 from vitreous.training.run import RunFolder, new_folder, read_facts, unfinished_like
 from vitreous.training.signals import StopRequests
 from vitreous.weights.dialect import load
+from vitreous.zoo import is_model_name
 
 
 class TrainKeywords(TypedDict, total=False):
@@ -165,7 +166,7 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
         "verb": verb,
         "options": to_json(options),
         "data_path": _lasting(data) if isinstance(data, str | Path) else None,
-        "model": _lasting(model) if isinstance(model, str | Path) else None,
+        "model": _recorded_name(model) if isinstance(model, str | Path) else None,
         "architecture": to_json(model) if isinstance(model, ViTConfig) else None,
     }
     if options.run is None and (same := unfinished_like(asked)):
@@ -227,6 +228,11 @@ def _held(path: Path) -> Iterator[tuple[RunFolder, StopRequests]]:
 def _lasting(named: str | Path) -> str:
     """A path that still holds when the run is resumed from elsewhere; names of other things as they are."""
     return str(Path(named).resolve()) if Path(named).exists() else str(named)
+
+
+def _recorded_name(model: str | Path) -> str:
+    """A zoo name as it is, also where a file is called so (open_model takes the zoo's); a path for good."""
+    return model if isinstance(model, str) and is_model_name(model) else _lasting(model)
 
 
 def _recorded(facts: dict[str, Any], key: str, path: Path) -> str:
