@@ -160,6 +160,19 @@ def test_a_folder_called_like_a_model_does_not_take_its_place(
     assert "vit-test" == vt.resume("run").model.config.name
 
 
+def test_a_folder_called_like_a_built_in_set_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`digits` means the built-in set when the run begins, and still when it is resumed."""
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "steps", StopAt(1, signal.SIGTERM))
+        with pytest.raises(InterruptedRun):
+            vt.finetune("digits", run="run", steps=3, **OPTIONS)
+    assert 359 == vt.resume("run").result.expected
+
+
 def test_typing_the_same_command_again_names_resume(photos: Path, tmp_path: Path) -> None:
     """Neither a finished nor an unfinished run is written over."""
     run = str(tmp_path / "run")

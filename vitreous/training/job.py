@@ -16,6 +16,7 @@ from torch import nn
 import vitreous
 from vitreous import console
 from vitreous.config import Size, TrainOptions, ViTConfig, from_json, to_json
+from vitreous.data.builtin import builtin_names
 from vitreous.errors import DataError, InterruptedRun, UsageError, VitreousError
 from vitreous.evaluation.evaluate import evaluate
 from vitreous.report.words import percent
@@ -165,8 +166,10 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
         "vitreous": vitreous.__version__,
         "verb": verb,
         "options": to_json(options),
-        "data_path": _lasting(data) if isinstance(data, str | Path) else None,
-        "model": _recorded_name(model) if isinstance(model, str | Path) else None,
+        "data_path": _lasting(data, data in builtin_names()) if isinstance(data, str | Path) else None,
+        "model": _lasting(model, isinstance(model, str) and is_model_name(model))
+        if isinstance(model, str | Path)
+        else None,
         "architecture": to_json(model) if isinstance(model, ViTConfig) else None,
     }
     if options.run is None and (same := unfinished_like(asked)):
@@ -225,14 +228,9 @@ def _held(path: Path) -> Iterator[tuple[RunFolder, StopRequests]]:
         torch.set_num_threads(threads)
 
 
-def _lasting(named: str | Path) -> str:
-    """A path that still holds when the run is resumed from elsewhere; names of other things as they are."""
-    return str(Path(named).resolve()) if Path(named).exists() else str(named)
-
-
-def _recorded_name(model: str | Path) -> str:
-    """A zoo name as it is, also where a file is called so (open_model takes the zoo's); a path for good."""
-    return model if isinstance(model, str) and is_model_name(model) else _lasting(model)
+def _lasting(named: str | Path, is_name: bool) -> str:
+    """A path that still holds when the run is resumed from elsewhere; a name as it is, whatever lies there."""
+    return str(Path(named).resolve()) if Path(named).exists() and not is_name else str(named)
 
 
 def _recorded(facts: dict[str, Any], key: str, path: Path) -> str:
