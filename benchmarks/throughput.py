@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitreous.config import ViTConfig
+from vitreous.architecture import ViTConfig
 from vitreous.console import duration, say, use
 from vitreous.model.prepare import prepare
 from vitreous.model.vit import ViT, create_model

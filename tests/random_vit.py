@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitreous.config import ViTConfig
+from vitreous.architecture import ViTConfig
 from vitreous.model.vit import ViT
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from vitreous.config import ModelCard, PreprocessConfig, Recipe, ViTConfig
+from vitreous.architecture import ViTConfig
+from vitreous.config import ModelCard, PreprocessConfig, Recipe
 from vitreous.report.content import (
     Arm,
     Command,

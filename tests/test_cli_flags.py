@@ -9,10 +9,11 @@ from typing import Literal
 
 import pytest
 
+from vitreous.architecture import Size
 from vitreous.cli.flags import flags_of, parse, positional
 from vitreous.cli.menu import VERBS
 from vitreous.cli.session import verb_class
-from vitreous.config import Size, TrainOptions
+from vitreous.config import TrainOptions
 from vitreous.errors import UsageError
 
 TRAINING = (

@@ -12,9 +12,11 @@ import pytest
 
 import vitreous.study
 import vitreous.training
+from vitreous.architecture import ViTConfig
 from vitreous.cli import main
-from vitreous.config import TrainOptions, ViTConfig, to_json
+from vitreous.config import TrainOptions
 from vitreous.results import DemoResult, RunResult
+from vitreous.schema import to_json
 
 RESULT = RunResult(
     run="runs/my photos-1",

@@ -16,19 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitreous.config import (
-    AugmentConfig,
-    ModelCard,
-    PreprocessConfig,
-    Recipe,
-    TrainOptions,
-    ViTConfig,
-    as_pair,
-    from_json,
-    grid_of,
-    to_json,
-)
+from vitreous.architecture import ViTConfig, as_pair, grid_of
+from vitreous.config import AugmentConfig, ModelCard, PreprocessConfig, Recipe, TrainOptions
 from vitreous.errors import ConfigError
+from vitreous.schema import from_json, to_json
 
 VIT: dict[str, Any] = {"embed_dim": 28, "depth": 3, "num_heads": 4, "mlp_dim": 44}
 RECIPE: dict[str, Any] = {"name": "r", "purpose": "finetune", "epochs": 3}

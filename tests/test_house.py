@@ -15,9 +15,11 @@ ROOT = Path(__file__).parent.parent / "vitreous"
 
 FLOORS = [  # ground first; rooms on one line are strangers to each other
     "errors",
-    "config | files",
+    "schema | files",
+    "architecture",
+    "config",
     "zoo | recipe | results | console | machine",
-    "cost | published",
+    "cost | published | pretrained",
     "picture | runtime",
     "model | data | report | distributed",
     "weights",
@@ -30,8 +32,8 @@ FLOORS = [  # ground first; rooms on one line are strangers to each other
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split(" | ")}
 
-TORCHLESS = ["errors", "config", "files", "zoo", "recipe", "results", "console", "machine", "cost", "published"]
-TORCHLESS += ["picture", "runtime", "data", "report", "cli"]
+TORCHLESS = ["errors", "schema", "architecture", "config", "files", "zoo", "recipe", "results", "console", "machine"]
+TORCHLESS += ["cost", "published", "pretrained", "picture", "runtime", "data", "report", "cli"]
 
 EXTRAS = {"sklearn", "mlxtend", "matplotlib"}  # may be imported inside the function that needs them
 

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from vitreous.config import ViTConfig
+from vitreous.architecture import ViTConfig
 from vitreous.model.init import init_head, init_weights
 from vitreous.model.vit import ViT, create_model
 

@@ -20,7 +20,7 @@ from random_vit import config, draw, random_images
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vitreous.config import ViTConfig
+from vitreous.architecture import ViTConfig
 from vitreous.model.vit import ViT
 
 timm()  # transformers imports torchvision, which needs the same care

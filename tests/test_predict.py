@@ -18,7 +18,8 @@ from random_vit import random_vit
 from scipy import special
 from torch import nn
 
-from vitreous.config import ModelCard, PreprocessConfig, ViTConfig
+from vitreous.architecture import ViTConfig
+from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.errors import ImageError, ModelFileError, UsageError
 from vitreous.model.prepare import prepare
 from vitreous.model.vit import ViT, create_model

@@ -21,8 +21,8 @@ from native_files import CLASSES, card_for, raw_safetensors, saved, split
 from random_vit import random_vit
 
 from vitreous import files
-from vitreous.config import ConfigError, PreprocessConfig
-from vitreous.errors import ModelFileError, ResourceError
+from vitreous.config import PreprocessConfig
+from vitreous.errors import ConfigError, ModelFileError, ResourceError
 from vitreous.weights.golden import Golden, golden_image, golden_of
 from vitreous.weights.native import read_native, save_native, tensor_digest
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracles import timm
 
-from vitreous.config import ViTConfig
+from vitreous.architecture import ViTConfig
 from vitreous.errors import ConfigError, UnknownNameError
 from vitreous.model.vit import ViT
 from vitreous.zoo import find_model, is_model_name, model_names

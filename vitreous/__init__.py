@@ -9,10 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vitreous.architecture import ViTConfig as ViTConfig
     from vitreous.config import ModelCard as ModelCard
     from vitreous.config import PreprocessConfig as PreprocessConfig
     from vitreous.config import Recipe as Recipe
-    from vitreous.config import ViTConfig as ViTConfig
     from vitreous.errors import VitreousError as VitreousError
     from vitreous.evaluation.evaluate import evaluate as evaluate
     from vitreous.model.prepare import prepare as prepare
@@ -35,7 +35,7 @@ _HOMES = {
     "PreprocessConfig": "config",
     "Recipe": "config",
     "ViT": "model.vit",
-    "ViTConfig": "config",
+    "ViTConfig": "architecture",
     "VitreousError": "errors",
     "create_model": "model.vit",
     "evaluate": "evaluation.evaluate",

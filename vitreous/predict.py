@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import nn
 
-from vitreous.config import ModelCard, PreprocessConfig, Size, ViTConfig
+from vitreous.architecture import Size, ViTConfig
+from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.data.threads import in_order, num_cores
 from vitreous.errors import ImageError, ModelFileError, UsageError
 from vitreous.model.prepare import Policy, Prepared, find_device

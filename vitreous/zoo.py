@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from vitreous.config import Size, ViTConfig
+from vitreous.architecture import Size, ViTConfig
 from vitreous.errors import ConfigError, UnknownNameError, unknown_name
 
 _SIZES = {  # variant: (embed_dim, depth, mlp_dim, num_heads)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vitreous.config import to_json
+from vitreous.schema import to_json
 
 NOTHING_WRITTEN = ("", "Nothing was written. The same command without --dry-run starts.")
 

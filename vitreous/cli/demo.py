@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitreous import console
+from vitreous.architecture import Size, ViTConfig
 from vitreous.cli.answer import NOTHING_WRITTEN, Answer, Common
 from vitreous.cli.flags import option
 from vitreous.cli.words import command, harmless, next_steps
-from vitreous.config import Size, ViTConfig
 from vitreous.errors import UsageError
 
 

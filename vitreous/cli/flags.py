@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from vitreous.config import Size
+from vitreous.architecture import Size
 from vitreous.errors import UsageError, unknown_name
 
 V = TypeVar("V")

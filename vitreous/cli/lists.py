@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitreous import console
+from vitreous.architecture import Size
 from vitreous.cli.answer import Answer, Common
 from vitreous.cli.flags import positional
 from vitreous.cli.words import command, next_steps, table
-from vitreous.config import AugmentConfig, Recipe, Size
+from vitreous.config import AugmentConfig, Recipe
 from vitreous.errors import unknown_name
 from vitreous.recipe import find_recipe, recipe_names
 from vitreous.zoo import find_model, model_names

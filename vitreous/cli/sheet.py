@@ -12,9 +12,9 @@ from typing import Any, TextIO
 
 from vitreous import console
 from vitreous.cli.words import columns, harmless, percent, shorten
-from vitreous.config import to_json
 from vitreous.errors import UsageError
 from vitreous.results import Failure, Prediction
+from vitreous.schema import to_json
 
 SUFFIXES = (".csv", ".jsonl")
 

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from vitreous.config import AugmentConfig, PreprocessConfig, Size
+from vitreous.architecture import Size
+from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.picture.preprocess import Box, centre_box, fit, resized
 
 _PURPOSE = 2  # sets this stream apart from that of the order of images (data/order.py)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float64, Int, UInt8
 from torch import Tensor
 
-from vitreous.config import PreprocessConfig, Size
+from vitreous.architecture import Size
+from vitreous.config import PreprocessConfig
 from vitreous.data.classes import match_classes
 from vitreous.data.imageset import ImageSet
 from vitreous.data.loader import evaluation_batches

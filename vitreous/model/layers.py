@@ -7,7 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitreous.config import Size
+from vitreous.architecture import Size
 from vitreous.model.taps import NOTHING, Taps
 
 

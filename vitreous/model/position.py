@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from vitreous.config import Size
+from vitreous.architecture import Size
 
 
 def resample(table: Float[Tensor, "1 N D"], num_prefix: int, source: Size, target: Size) -> Float[Tensor, "1 M D"]:

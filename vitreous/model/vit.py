@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitreous.config import ModelCard, Size, ViTConfig, as_pair, grid_of
+from vitreous.architecture import Size, ViTConfig, as_pair, grid_of
+from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, unknown_name
 from vitreous.model.attention import Attention
 from vitreous.model.init import init_weights

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from vitreous.config import PreprocessConfig, Size
+from vitreous.architecture import Size
+from vitreous.config import PreprocessConfig
 
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels of the source, as Pillow has it."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vitreous.config import ModelCard, Recipe, Size
+from vitreous.architecture import Size
+from vitreous.config import ModelCard, Recipe
 from vitreous.results import Baseline, DemoResult, EpochRecord, Evaluation, Failure, Outcome, RunResult
 
 MISTAKES_SHOWN = 12

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitreous.config import Size
+from vitreous.architecture import Size
 
 _SMALL = 64  # pixels; pictures up to this side are kept exact and shown with hard pixels
 _SIDE = 320  # pixels; larger pictures are reduced to this longer side

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitreous import console
-from vitreous.config import Size, TrainOptions, ViTConfig
+from vitreous.architecture import Size, ViTConfig
+from vitreous.config import TrainOptions
 from vitreous.data.sources import ImageSet, Splits, open_images
 from vitreous.data.split import few_per_class
 from vitreous.evaluation.baseline import pixel_baseline

@@ -15,12 +15,14 @@ from torch import nn
 
 import vitreous
 from vitreous import console
-from vitreous.config import Size, TrainOptions, ViTConfig, from_json, to_json
+from vitreous.architecture import Size, ViTConfig
+from vitreous.config import TrainOptions
 from vitreous.data.builtin import builtin_names
 from vitreous.errors import DataError, InterruptedRun, UsageError, VitreousError
 from vitreous.evaluation.evaluate import evaluate
 from vitreous.report.words import percent
 from vitreous.results import Evaluation, RunResult
+from vitreous.schema import from_json, to_json
 from vitreous.training.finish import command_line, finish
 from vitreous.training.loop import train
 from vitreous.training.plan import Data, Model, Plan, Verb, describe, environment, make_plan, resolve_recipe

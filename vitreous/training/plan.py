@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from vitreous.config import ModelCard, PreprocessConfig, Recipe, Size, TrainOptions, ViTConfig, as_pair
+from vitreous.architecture import Size, ViTConfig, as_pair
+from vitreous.config import ModelCard, PreprocessConfig, Recipe, TrainOptions
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.errors import ConfigError, UsageError
 from vitreous.model.prepare import Policy, choose_policy, choose_threads

@@ -19,10 +19,10 @@ from typing import Any
 
 import filelock
 
-from vitreous.config import from_json, to_json
 from vitreous.errors import ResourceError, UsageError
 from vitreous.files import write_text
 from vitreous.results import EpochRecord
+from vitreous.schema import from_json, to_json
 
 FORMAT_VERSION = 1
 

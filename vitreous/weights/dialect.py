@@ -14,7 +14,8 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from vitreous.config import ModelCard, Size, ViTConfig, as_pair
+from vitreous.architecture import Size, ViTConfig, as_pair
+from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UnknownNameError, UsageError
 from vitreous.model.position import resample
 from vitreous.model.vit import ViT, create_model

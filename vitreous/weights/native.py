@@ -24,9 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitreous.config import ModelCard, from_json, to_json
+from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, ModelFileError
 from vitreous.files import write_atomically
+from vitreous.schema import from_json, to_json
 from vitreous.weights.golden import Golden as Golden
 from vitreous.weights.golden import golden_image as golden_image
 from vitreous.weights.golden import golden_of as golden_of
