@@ -13,7 +13,8 @@ from numpy_vit import forward
 from random_vit import BATCH, arrays, config, draw, random_images, random_vit, tensors
 
 from vitreous.errors import ConfigError, UnknownNameError
-from vitreous.model.vit import ViT, create_model
+from vitreous.model.create import create_model
+from vitreous.model.vit import ViT
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -10,8 +10,9 @@ from scipy import stats
 from torch import Tensor
 
 from vitreous.architecture import ViTConfig
+from vitreous.model.create import create_model
 from vitreous.model.init import init_head, init_weights
-from vitreous.model.vit import ViT, create_model
+from vitreous.model.vit import ViT
 
 CONFIG = ViTConfig(
     image_size=(48, 80), patch_size=(8, 10), embed_dim=96, depth=3, num_heads=4, mlp_dim=160, num_classes=7,

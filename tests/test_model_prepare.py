@@ -16,8 +16,8 @@ from torch import nn
 
 from vitreous.errors import ResourceError, UsageError
 from vitreous.model import prepare as room
+from vitreous.model.create import create_model
 from vitreous.model.prepare import choose_policy, find_device, prepare
-from vitreous.model.vit import create_model
 
 TIMES = {"float32 fused": 4.0, "float32 matmul": 3.0, "bfloat16 fused": 1.0, "bfloat16 matmul": 2.0}
 

@@ -19,7 +19,8 @@ from random_vit import config, random_images, random_vit, tensors
 from torch import Tensor
 
 from vitreous.config import ModelCard
-from vitreous.model.vit import ViT, create_model
+from vitreous.model.create import create_model
+from vitreous.model.vit import ViT
 
 ROOT = Path(__file__).parent.parent
 

@@ -21,8 +21,9 @@ from torch import nn
 from vitreous.architecture import ViTConfig
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.errors import ImageError, ModelFileError, UsageError
+from vitreous.model.create import create_model
 from vitreous.model.prepare import prepare
-from vitreous.model.vit import ViT, create_model
+from vitreous.model.vit import ViT
 from vitreous.picture.preprocess import preprocess
 from vitreous.predict import Predictor, ranked, softmax
 from vitreous.results import Failure, Prediction

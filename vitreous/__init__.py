@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from vitreous.config import Recipe as Recipe
     from vitreous.errors import VitreousError as VitreousError
     from vitreous.evaluation.evaluate import evaluate as evaluate
+    from vitreous.model.create import create_model as create_model
+    from vitreous.model.features import Features as Features
     from vitreous.model.prepare import prepare as prepare
-    from vitreous.model.vit import Features as Features
     from vitreous.model.vit import ViT as ViT
-    from vitreous.model.vit import create_model as create_model
     from vitreous.predict import Predictor as Predictor
     from vitreous.training.job import finetune as finetune
     from vitreous.training.job import pretrain as pretrain
     from vitreous.training.job import resume as resume
-    from vitreous.weights.dialect import load as load
+    from vitreous.weights.load import load as load
     from vitreous.zoo import model_names as list_models
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Features": "model.vit",
+    "Features": "model.features",
     "ModelCard": "config",
     "Predictor": "predict",
     "PreprocessConfig": "config",
@@ -37,11 +37,11 @@ _HOMES = {
     "ViT": "model.vit",
     "ViTConfig": "architecture",
     "VitreousError": "errors",
-    "create_model": "model.vit",
+    "create_model": "model.create",
     "evaluate": "evaluation.evaluate",
     "finetune": "training.job",
     "list_models": "zoo:model_names",
-    "load": "weights.dialect",
+    "load": "weights.load",
     "prepare": "model.prepare",
     "pretrain": "training.job",
     "resume": "training.job",

@@ -138,6 +138,8 @@ class ViTConfig:
     """Rotary position embedding of queries and keys, in the form of EVA-02 or of DINOv3."""
     rotary_base: float = 100.0
     """Longest period of the rotary embedding; 10000 for EVA-02."""
+    rotary_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the periods are rounded to; Meta's own DINOv3 files carry them in bfloat16."""
     rotary_grid: Size | None = None
     """Grid whose coordinates the rotary embedding of EVA-02 is scaled to; None takes the image's own."""
 
@@ -226,6 +228,15 @@ class ViTConfig:
                 image_size[1] // self.stride[1] * self.stride[1] or image_size[1],
             )
         return grid_of(image_size, self.stride)
+
+    def tokens_at(self, image_size: Size) -> int:
+        """Tokens N of the encoder at an image size, those in front included.
+
+        Args:
+            image_size: (height, width) in pixels.
+        """
+        rows, columns = self.grid_at(image_size)
+        return self.num_prefix + (self.num_tokens or rows * columns)
 
     @property
     def num_prefix(self) -> int:

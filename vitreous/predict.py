@@ -30,7 +30,7 @@ from vitreous.model.vit import ViT
 from vitreous.picture.decode import Source, decode, reason
 from vitreous.picture.preprocess import fit, normalise
 from vitreous.results import Failure, Prediction
-from vitreous.weights.dialect import open_model
+from vitreous.weights.load import open_model
 
 Model = str | Path | ViTConfig | nn.Module | tuple[nn.Module, ModelCard]
 """A zoo name, model file, run folder or config; a module that has a `card`, or a module and its card."""
@@ -245,8 +245,7 @@ def _images_per_pass(model: nn.Module, size: Size, device: str, asked: int | Non
         return 4 * _ROWS
     if not isinstance(model, ViT):
         return _ROWS
-    rows, columns = (side // patch for side, patch in zip(size, model.config.patch_size, strict=True))
-    numbers = (rows * columns + model.num_prefix) * model.config.embed_dim
+    numbers = model.config.tokens_at(size) * model.config.embed_dim
     return next((count for most, count in _PASSES if numbers < most), 1)
 
 

@@ -6,15 +6,19 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from vitreous.model.attention import Attention
-from vitreous.model.layers import Mlp, PatchEmbed
+from vitreous.model.draw import lecun_normal
+from vitreous.model.layers import LayerScale, Mlp, PatchEmbed, SemanticFilter
+from vitreous.model.pool import AttentionPool
+from vitreous.model.resnet import Trunk, init_trunk
 
 if TYPE_CHECKING:
     from vitreous.model.vit import ViT
 
-_TRUNCATED_STD = 0.87962566103423978  # standard deviation of a unit normal cut off at +-2
+_TABLES = ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix", "rel_pos", "reg_token")
+"""What is drawn from a normal of 0.02: positions, as vit_jax does, and registers."""
 
 
 @torch.no_grad()
@@ -22,34 +26,60 @@ def init_weights(model: ViT, generator: Generator | None = None) -> None:
     """Draw every parameter of `model` anew.
 
     Matrices of attention and MLP: Xavier uniform (q, k and v each as a matrix of its own). MLP biases: normal 1e-6.
-    Patch embedding and hidden head layer: LeCun normal. Positions: normal 0.02. Class token, head and all other biases:
-    zero.
+    Patch embedding and hidden head layer: LeCun normal. Positions and registers: normal 0.02. Class token, head and all
+    other biases: zero. LayerScale: what the config says.
 
     Args:
         model: changed in place.
         generator: source of randomness; None takes PyTorch's global one.
     """
-    nn.init.normal_(model.pos_embed, std=0.02, generator=generator)
-    if model.cls_token is not None:
-        nn.init.zeros_(model.cls_token)
+    for name in _TABLES:
+        table = getattr(model, name)
+        if table is not None:
+            nn.init.normal_(table, std=0.02, generator=generator)
+    for token in (model.cls_token, model.dist_token):
+        if token is not None:
+            nn.init.zeros_(token)
     for module in model.modules():
-        match module:
-            case PatchEmbed():
-                lecun_normal(module.proj.weight, generator)
-                _zero_bias(module.proj)
-            case Attention():
-                for matrix in (*module.qkv.weight.chunk(3), module.proj.weight):
-                    nn.init.xavier_uniform_(matrix, generator=generator)
-                _zero_bias(module.qkv)
-                _zero_bias(module.proj)
-            case Mlp():
-                for layer in (module.fc1, module.fc2):
-                    nn.init.xavier_uniform_(layer.weight, generator=generator)
-                    nn.init.normal_(layer.bias, std=1e-6, generator=generator)
-            case nn.LayerNorm():
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+        _init_part(module, model, generator)
     init_head(model, generator)
+
+
+def _init_part(module: nn.Module, model: ViT, generator: Generator | None) -> None:
+    """Draw what a module holds itself, not what is in its parts."""
+    match module:
+        case Trunk():
+            init_trunk(module, generator)
+        case PatchEmbed():
+            lecun_normal(module.proj.weight, generator)
+            _zero_bias(module.proj)
+        case SemanticFilter():
+            nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight.shape[1]), generator=generator)
+        case Attention():
+            for matrix in (*module.qkv.weight.chunk(3), module.proj.weight):
+                nn.init.xavier_uniform_(matrix, generator=generator)
+            for bias in (module.qkv.bias, module.proj.bias, module.q_bias, module.v_bias):
+                if bias is not None:
+                    nn.init.zeros_(bias)
+            if module.rel_pos is not None:
+                nn.init.normal_(module.rel_pos, std=0.02, generator=generator)
+        case AttentionPool():
+            for matrix in (module.latent[0], module.q.weight, *module.kv.weight.chunk(2), module.proj.weight):
+                nn.init.xavier_uniform_(matrix, generator=generator)
+            for layer in (module.q, module.kv, module.proj):
+                _zero_bias(layer)
+        case Mlp():
+            halves = 2 if model.config.mlp == "swiglu" else 1
+            for matrix in (*module.fc1.weight.chunk(halves), module.fc2.weight):
+                nn.init.xavier_uniform_(matrix, generator=generator)
+            for layer in (module.fc1, module.fc2):
+                if layer.bias is not None:
+                    nn.init.normal_(layer.bias, std=1e-6, generator=generator)
+        case LayerScale():
+            nn.init.constant_(module.gamma, model.config.layer_scale or 1.0)
+        case nn.LayerNorm():
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
 
 
 @torch.no_grad()
@@ -63,20 +93,10 @@ def init_head(model: ViT, generator: Generator | None = None) -> None:
     if model.pre_logits is not None:
         lecun_normal(model.pre_logits.fc.weight, generator)
         _zero_bias(model.pre_logits.fc)
-    if isinstance(model.head, nn.Linear):
-        nn.init.zeros_(model.head.weight)
-        _zero_bias(model.head)
-
-
-def lecun_normal(weight: Tensor, generator: Generator | None) -> None:
-    """Fill in place with a normal cut off at two standard deviations, variance 1 / fan_in after the cut.
-
-    Args:
-        weight: output axis first.
-        generator: source of randomness; None takes PyTorch's global one.
-    """
-    std = math.sqrt(1.0 / weight[0].numel()) / _TRUNCATED_STD
-    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+    for head in (model.head, model.head_dist):
+        if isinstance(head, nn.Linear):
+            nn.init.zeros_(head.weight)
+            _zero_bias(head)
 
 
 def _zero_bias(layer: nn.Linear | nn.Conv2d) -> None:

@@ -6,6 +6,7 @@ A model's own code knows nothing of this; it is put on from outside and can be t
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import statistics
 import sys
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from vitreous.errors import ResourceError, UsageError
 from vitreous.machine import remembered
-from vitreous.model.attention import Attention, Form
+from vitreous.model.attention import Attention, Form, Span, Where
 from vitreous.model.vit import Block, ViT
 
 Precision = Literal["float32", "bfloat16"]
@@ -214,8 +215,9 @@ def choose_threads(model: nn.Module, *, for_: Purpose, device: str = "auto") -> 
 def _times(model: ViT, for_: Purpose) -> dict[str, float]:
     """Seconds per block for every candidate with the present number of threads, remembered."""
     config = model.config
-    tokens = model.pos_embed.shape[1]
-    shape = f"{tokens}x{config.embed_dim}x{config.num_heads}x{config.mlp_dim}"
+    tokens = config.tokens_at(config.image_size)
+    near = "" if config.attention == "full" else f"{config.attention} "
+    shape = f"{near}{tokens}x{config.embed_dim}x{config.num_heads}x{config.mlp_dim}"
     here = f"{torch.backends.cpu.get_cpu_capability()} torch {torch.__version__} threads {torch.get_num_threads()}"
     times: dict[str, float] = remembered(f"block {shape} {for_} {here}", lambda: _time_block(model, for_, tokens))
     return times
@@ -229,7 +231,9 @@ def _time_block(model: ViT, for_: Purpose, tokens: int) -> dict[str, float]:
     batch = max(1, min(64, int(_PROBE_FLOPS / (3 * flops))))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, tokens, config.embed_dim, generator=generator)
-    block = Block(config)
+    span: Span = "window" if config.attention == "window" else "row" if config.attention == "axial" else "all"
+    block = Block(dataclasses.replace(config, position="none", position_at="input", rotary=None), span=span)
+    where = Where(model.num_prefix, config.grid if config.num_tokens is None else (1, config.num_tokens))
     forms: tuple[Form, ...] = ("fused", "matmul")
     candidates = [(precision, form) for precision in ("float32", "bfloat16") for form in forms]
     times: dict[str, list[float]] = {f"{precision} {form}": [] for precision, form in candidates}
@@ -237,18 +241,18 @@ def _time_block(model: ViT, for_: Purpose, tokens: int) -> dict[str, float]:
         for precision, form in candidates:
             block.attn.form = form
             began = time.perf_counter()
-            _one_step(block, x, precision, for_)
+            _one_step(block, x, where, precision, for_)
             times[f"{precision} {form}"].append(time.perf_counter() - began)
     return {name: statistics.median(taken[1:]) for name, taken in times.items()}
 
 
-def _one_step(block: Block, x: Tensor, precision: str, for_: Purpose) -> None:
+def _one_step(block: Block, x: Tensor, where: Where, precision: str, for_: Purpose) -> None:
     """One pass through a block the way a model in training or inference makes it."""
     training = for_ == "training"
     with torch.set_grad_enabled(training):
         images = x.detach().requires_grad_(training)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-            y = block(images)
+            y = block(images, where)
         if training:
             block.zero_grad(set_to_none=True)
             y.sum().backward()

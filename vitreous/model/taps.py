@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from vitreous.errors import unknown_name
+
 
 class Taps:
     """Keeps the intermediates whose names were asked for.
@@ -20,6 +22,23 @@ class Taps:
         self.wanted = frozenset(wanted)
         self.prefix = prefix
         self.values: dict[str, Tensor] = {} if values is None else values
+
+    @classmethod
+    def among(cls, asked: str | Iterable[str], known: tuple[str, ...]) -> Taps:
+        """Taps for the names that were asked for, if the model has them all.
+
+        Args:
+            asked: one name or more.
+            known: every name that the model has.
+
+        Raises:
+            UnknownNameError: a tap that this model does not have.
+        """
+        names = [asked] if isinstance(asked, str) else list(asked)
+        for name in names:
+            if name not in known:
+                raise unknown_name("tap", name, known, remedy="model.tap_names() lists them all")
+        return cls(names)
 
     def under(self, prefix: str) -> Taps:
         """The same taps as a module sees them whose names begin with `prefix`.

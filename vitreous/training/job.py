@@ -28,7 +28,7 @@ from vitreous.training.loop import train
 from vitreous.training.plan import Data, Model, Plan, Verb, describe, environment, make_plan, resolve_recipe
 from vitreous.training.run import RunFolder, new_folder, read_facts, unfinished_like
 from vitreous.training.signals import StopRequests
-from vitreous.weights.dialect import load
+from vitreous.weights.load import load
 from vitreous.zoo import is_model_name
 
 

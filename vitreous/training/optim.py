@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vitreous.config import Recipe
 
-_NEVER_DECAYED = ("pos_embed", "cls_token", "reg_token")
+_NEVER_DECAYED = ("cls_token", "dist_token", "reg_token", "latent", "rel_pos")
+_NEVER_DECAYED += ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

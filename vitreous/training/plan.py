@@ -17,11 +17,12 @@ from vitreous.architecture import Size, ViTConfig, as_pair
 from vitreous.config import ModelCard, PreprocessConfig, Recipe, TrainOptions
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.errors import ConfigError, UsageError
+from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, choose_policy, choose_threads
-from vitreous.model.vit import ViT, create_model
+from vitreous.model.vit import ViT
 from vitreous.recipe import find_recipe
 from vitreous.training.optim import warmup_steps
-from vitreous.weights.dialect import open_model
+from vitreous.weights.load import open_model
 from vitreous.zoo import find_model
 
 Verb = Literal["pretrain", "finetune"]
@@ -281,7 +282,7 @@ def _micro_batch(module: nn.Module, batch_size: int, size: Size, policy: Policy)
     bytes_each = 16e6
     if isinstance(module, ViT):
         config = module.config
-        tokens = (size[0] // config.patch_size[0]) * (size[1] // config.patch_size[1]) + module.num_prefix
+        tokens = config.tokens_at(size)
         # per block about 34 numbers for each token and channel (Korthikanti et al. 2022, section 4.1), and two maps
         bytes_each = 4.0 * tokens * config.depth * (17 * config.embed_dim + 2 * config.num_heads * tokens)
     budget = _CPU_BUDGET

@@ -17,9 +17,10 @@ from scipy import ndimage
 from torch import nn
 
 from vitreous.errors import ModelFileError, UnknownNameError, UsageError
-from vitreous.model.vit import ViT, create_model
-from vitreous.weights.dialect import load, open_model
+from vitreous.model.create import create_model
+from vitreous.model.vit import ViT
 from vitreous.weights.golden import Golden, golden_of
+from vitreous.weights.load import load, open_model
 from vitreous.weights.native import save_native
 
 
