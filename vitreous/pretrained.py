@@ -1,21 +1,23 @@
 """Published weights by name: where they lie, under which licence, what they expect, and what was reported for them.
 
-Plain data; fetching is the business of `weights/hub.py`. A name is ARCHITECTURE.TAG: the zoo's name where the zoo has
-the architecture, else timm's. The tag says who trained it on what, as timm spells it; the same weights in another
-ecosystem's file carry a prefix: `google_` (.npz), `meta_` (.pth), `hf_` (transformers), `laion_` (OpenCLIP), `tv_`
-(torchvision). Nothing is guessed: what its source does not state is None.
+Plain data, kept in `pretrained.toml`; fetching is the business of `weights/hub.py`. A name is ARCHITECTURE.TAG: the
+zoo's name where the zoo has the architecture, else timm's. The tag says who trained it on what, as timm spells it; the
+same weights in another ecosystem's file carry a prefix: `google_` (.npz), `meta_` (.pth), `hf_` (transformers),
+`laion_` (OpenCLIP), `tv_` (torchvision). Nothing is guessed: what its source does not state is None.
 
-Sources: timm 1.0.31 (`default_cfgs`: locations, classes, licences, preprocessing), torchvision 0.28 (`WeightsEnum`), the
-READMEs of the repositories named in `source`, and timm's results/results-imagenet.csv (4e5207c, October 2025).
+Sources: timm 1.0.31 (`default_cfgs`: locations, classes, licences, preprocessing), torchvision 0.28 (`WeightsEnum`),
+the READMEs of the repositories named in `source`, and timm's results/results-imagenet.csv (4e5207c, October 2025).
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.resources
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vitreous.architecture import Size
 from vitreous.config import PreprocessConfig
@@ -155,7 +157,7 @@ def pretrained_names(
 @functools.cache
 def all_pretrained() -> tuple[Pretrained, ...]:
     """Every published set of weights known here."""
-    return tuple(entry for group in _GROUPS for entry in _entries(group))
+    return tuple(entry for group in _groups() for entry in _entries(group))
 
 
 @functools.cache
@@ -175,18 +177,12 @@ def _index() -> dict[str, Pretrained]:
 
 def _key(name: str) -> str:
     plain = name.strip().lower().removeprefix("https://huggingface.co/").removeprefix("hf-hub:").removeprefix("hf:")
-    # ViT-B/16.tag means vit-b16.tag; the slash of owner/name is never followed by a patch size and a dot or dash
-    return re.sub(r"(?<=vit-[a-z])/(?=\d)|(?<=vit-ti)/(?=\d)", "", plain).replace("_", "-").rstrip("/")
+    plain = re.sub(r"^((?:r\d*\+)?vit-\w+)/(?=\d)", r"\1", plain)  # ViT-B/16 is vit-b16, owner/name stays
+    return plain.replace("_", "-").rstrip("/")
 
 
-# --- how the tables below are read ---------------------------------------------------------------------------------
-
-Look = tuple[tuple[float, float, float], tuple[float, float, float]]
-
-_HALF: Look = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_IMAGENET: Look = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_CLIP: Look = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-_SATELLITE: Look = ((0.43, 0.411, 0.296), (0.213, 0.156, 0.143))
+Look = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std per channel."""
 
 _CLASSES: dict[LabelSet, int] = {
     "none": 0,
@@ -211,18 +207,18 @@ class _Group:
     """Weights that differ in little more than size.
 
     `rows` is a list of words ARCHITECTURE|FILE|TOP1|MIB, of which what is not known is left empty or out. FILE is put
-    into `at`; for timm ARCHITECTURE is timm's name and FILE is made of it. ARCHITECTURE@0.9 has a crop of its own.
+    into `at`, or is a repository; without it, it is timm's for that architecture. ARCHITECTURE@0.9 has its own crop.
     """
 
     family: str
     tag: str
     rows: str
     source: str
+    look: Look
     dialect: Literal["timm", "google", "huggingface", "torchvision", "dinov2", "open_clip"] = "timm"
     at: str = ""
     files: tuple[str, ...] = WEIGHT_FILES
     labels: LabelSet = "imagenet-1k"
-    look: Look = _HALF
     crop: float = 1.0
     resize: Literal["cover", "squash"] = "cover"
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
@@ -235,23 +231,34 @@ class _Group:
     note: str = ""
 
 
+def _groups() -> Iterator[_Group]:
+    table = tomllib.loads(importlib.resources.files("vitreous").joinpath("pretrained.toml").read_text(encoding="utf-8"))
+    looks = {name: (tuple(mean), tuple(std)) for name, (mean, std) in table["looks"].items()}
+    for weights in table["weights"]:
+        facts: dict[str, Any] = {**weights, "source": table["sources"][weights["source"]]}
+        facts["look"] = looks[weights.get("look", "half")]
+        facts["files"] = tuple(weights.get("files", WEIGHT_FILES))
+        yield _Group(**facts)
+
+
 def _entries(group: _Group) -> Iterator[Pretrained]:
     for row in group.rows.split():
-        named, file, top1, mib = (row.split("|") + ["", "", ""])[:4]
+        named, file, top1, mib = [*row.split("|"), "", "", ""][:4]
         named, _, crop = named.partition("@")
         architecture = _zoo_name(named)
         tag = f"deit_{group.tag}" if named.startswith("deit_") and architecture != named else group.tag
-        size = group.size or int(match[1]) if (match := re.search(r"[-_](\d{3})$", named)) or group.size else 224
+        written = re.search(r"[-_](\d{3})$", named)
+        size = group.size or (int(written[1]) if written else 224)
         fed = group.fed or size
-        digits = re.search(r"-([0-9a-f]{8})\.pth$", file)
+        location = _location(group, named, file)
         yield Pretrained(
             name=f"{architecture}.{tag}",
             architecture=architecture,
             tag=tag,
             family=group.family,
             dialect=group.dialect,
-            location=_location(group, named, file),
-            sha256=digits[1] if digits else None,
+            location=location,
+            sha256=_digits(location),
             num_bytes=round(float(mib) * 2**20) if mib else None,
             licence=group.licence,
             gated=group.gated,
@@ -279,6 +286,12 @@ def _location(group: _Group, named: str, file: str) -> HubFile | WebFile:
     return HubFile(file or f"timm/{named.replace('_quickgelu', '')}.{group.tag}", group.files)
 
 
+def _digits(location: HubFile | WebFile) -> str | None:
+    """The leading digits of the SHA-256 that DeiT's and torchvision's file names carry."""
+    found = re.search(r"-([0-9a-f]{8})\.pth$", location.url) if isinstance(location, WebFile) else None
+    return found[1] if found else None
+
+
 def _outputs(labels: LabelSet, architecture: str) -> int:
     if labels == "embedding":
         return next(width for part, width in _EMBEDDINGS if part in architecture)
@@ -294,16 +307,8 @@ def _zoo_name(timm_name: str) -> str:
     """The zoo's name for timm's, where the zoo has the architecture, else the name as it is."""
     if match := re.fullmatch(r"(?:vit|deit)_(tiny|small|base|large|huge)_patch(\d+)_(\d+)", timm_name):
         return f"vit-{_SIZES[match[1]]}{match[2]}" + (f"-{match[3]}" if match[3] != "224" else "")
-    if match := re.fullmatch(r"vit_(\w+)_(\d{3})", timm_name):
-        if match[1] in _HYBRIDS:
-            return _HYBRIDS[match[1]] + (f"-{match[2]}" if match[2] != "224" else "")
+    if (match := re.fullmatch(r"vit_(\w+)_(\d{3})", timm_name)) and match[1] in _HYBRIDS:
+        return _HYBRIDS[match[1]] + (f"-{match[2]}" if match[2] != "224" else "")
     if match := re.fullmatch(r"resnetv2_(\d+x\d)_bit", timm_name):
         return f"bit-r{match[1]}"
     return timm_name
-
-
-# --- the tables ----------------------------------------------------------------------------------------------------
-
-_BUCKET = "https://storage.googleapis.com/vit_models/"
-_BIG_VISION = "https://storage.googleapis.com/big_vision/"
-_META = "https://dl.fbaipublicfiles.com/"
