@@ -1,36 +1,27 @@
-"""The door through which weights come in: a file, a run folder, a name or a module, and out comes a model.
-
-Each dialect (whose file it is) has one file in this room with one function `read(path, verify=...)`; `_read` picks it.
-"""
+"""The door through which weights come in: a file, a run folder, a name or a module, and out comes a model."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
-from vitreous.architecture import Size, ViTConfig, as_pair
+from vitreous import console
+from vitreous.architecture import Architecture, ResNetConfig, Size, ViTConfig, as_pair
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UnknownNameError, UsageError
-from vitreous.model.create import create_model
-from vitreous.model.position import resample
-from vitreous.model.vit import ViT
+from vitreous.model.create import Model, build, create_model
+from vitreous.weights.adapt import Adapted, Head, Resized, with_channels, with_head, with_patch, with_size
+from vitreous.weights.dialect import Settings, unaccounted
 from vitreous.weights.golden import check_golden
-from vitreous.weights.native import NativeFile, read_native
+from vitreous.weights.read import NATIVE, Loaded, find_file, read, retold
 from vitreous.weights.suspect import nearest_path
 from vitreous.zoo import is_model_name, model_names
 
-Head = Literal["keep", "new", "drop"]
-"""The file's head as it is, a fresh one that begins at zero, or none."""
-
-MODEL_FILE = "model.safetensors"
-"""What the model is called inside a run folder."""
-
 
 @overload
 def load(
@@ -39,10 +30,13 @@ def load(
     num_classes: int | None = None,
     head: Head = "keep",
     image_size: int | Size | None = None,
+    patch_size: int | Size | None = None,
+    in_channels: int | None = None,
+    settings: Settings | None = None,
     verify: bool = True,
     check: bool = False,
     into: None = None,
-) -> ViT: ...
+) -> Model: ...
 @overload
 def load(
     source: str | Path,
@@ -50,6 +44,9 @@ def load(
     num_classes: int | None = None,
     head: Head = "keep",
     image_size: int | Size | None = None,
+    patch_size: int | Size | None = None,
+    in_channels: int | None = None,
+    settings: Settings | None = None,
     verify: bool = True,
     check: bool = False,
     into: nn.Module,
@@ -60,6 +57,9 @@ def load(
     num_classes: int | None = None,
     head: Head = "keep",
     image_size: int | Size | None = None,
+    patch_size: int | Size | None = None,
+    in_channels: int | None = None,
+    settings: Settings | None = None,
     verify: bool = True,
     check: bool = False,
     into: nn.Module | None = None,
@@ -67,42 +67,91 @@ def load(
     """The model that a file holds, in eval mode, with its `card`: architecture, preprocessing, classes, provenance.
 
     Args:
-        source: a model file, or a run folder that holds one.
+        source: a model file or folder in any dialect, a run folder, or a pretrained name that is in the cache.
         num_classes: outputs of a new head; with the file's own head it must be what the file has.
         head: keep the file's head, put a new one in its place (zeros; the class names go with the old one), or drop it
             together with the tanh layer of pre-training, so that the model answers with features.
         image_size: resolution to use the model at; the position table is resampled once, here.
+        patch_size: patch size to use the model at (FlexiViT's resize of the projection); the grid stays.
+        in_channels: channels of the images; the first convolution is summed or repeated to fit.
+        settings: what a foreign file cannot tell by names and shapes: fields of the architecture, such as
+            {"num_heads": 6, "gelu": "tanh"}, and "root", which of several sets of weights to take.
         verify: check the digest of the weights.
-        check: also recompute the golden output that the file carries.
+        check: also recompute the golden output that a native file carries.
         into: your own module to fill, where the file cannot rebuild it; its keys and shapes must be the file's.
 
     Raises:
-        ModelFileError: missing, damaged, of another kind, or not fitting: missing, spare and misshapen tensors are
+        ModelFileError: missing, damaged, of an unknown kind, or not fitting: missing, spare and misshapen tensors are
             listed in one error, and nothing is half-loaded.
     """
     path = find_file(source)
-    file = _read(path, verify)
+    loaded = read(path, verify=verify, settings=settings)
     if into is not None:
-        if head != "keep" or num_classes is not None or image_size is not None:
-            raise UsageError("into= fills a module as it is: head, num_classes and image_size cannot be given with it")
-        return _fill(into, file, path, check)
-    if file.card.architecture is None:
+        if head != "keep" or not all(value is None for value in (num_classes, image_size, patch_size, in_channels)):
+            raise UsageError(
+                "into= fills a module as it is: head, num_classes, image_size, patch_size and in_channels"
+                " cannot be given with it"
+            )
+        return _fill(into, loaded, path, check)
+    config = loaded.card.architecture
+    if config is None:
         raise ModelFileError(
             "the file holds the weights of somebody's own module, which it cannot rebuild",
             where=str(path),
             remedy="from Python, build the module and fill it: vt.load(path, into=module)",
         )
-    if check:
-        check_golden(_build(file.card.architecture, file.tensors, path), file.card, file.golden, str(path))
-    card, tensors = _adapt(file, num_classes, head, None if image_size is None else as_pair(image_size))
-    assert card.architecture is not None
-    model = _build(card.architecture, tensors, path)
-    model.card = card
+    if check and loaded.golden is not None:
+        check_golden(_build(config, loaded.tensors, path), loaded.card, loaded.golden, str(path))
+    adapted = adapt(
+        loaded, head=head, num_classes=num_classes, image_size=image_size, patch_size=patch_size, channels=in_channels
+    )
+    if loaded.account.dialect != NATIVE:
+        console.say(*retold(loaded.account, loaded.card, path), *map(_told, adapted.resized))
+    return build_from(adapted, path)
+
+
+def adapt(
+    loaded: Loaded,
+    *,
+    head: Head = "keep",
+    num_classes: int | None = None,
+    image_size: int | Size | None = None,
+    patch_size: int | Size | None = None,
+    channels: int | None = None,
+) -> Adapted:
+    """Card and tensors with the head, the resolution, the patch size and the channels that were asked for.
+
+    Args:
+        loaded: as read.
+        head: see `load`.
+        num_classes: see `load`.
+        image_size: see `load`.
+        patch_size: see `load`.
+        channels: see `load`.
+    """
+    adapted = with_head(Adapted(loaded.card, dict(loaded.tensors)), head, num_classes)
+    if patch_size is not None:
+        adapted = with_patch(adapted, as_pair(patch_size))
+    if image_size is not None:
+        adapted = with_size(adapted, as_pair(image_size))
+    return adapted if channels is None else with_channels(adapted, channels)
+
+
+def build_from(adapted: Adapted, path: Path) -> Model:
+    """The model of a card and its tensors, in eval mode; the tensors are taken over, not copied.
+
+    Args:
+        adapted: its card has an architecture.
+        path: names the checkpoint in errors.
+    """
+    assert adapted.card.architecture is not None
+    model = _build(adapted.card.architecture, adapted.tensors, path)
+    model.card = adapted.card
     return model
 
 
 def open_model(
-    source: str | Path | ViTConfig | nn.Module,
+    source: str | Path | Architecture | nn.Module,
     *,
     num_classes: int | None = None,
     image_size: int | Size | None = None,
@@ -127,86 +176,29 @@ def open_model(
     """
     if isinstance(source, nn.Module):
         return source, False
-    if isinstance(source, ViTConfig) or (isinstance(source, str) and is_model_name(source)):
+    if isinstance(source, ViTConfig | ResNetConfig) or (isinstance(source, str) and is_model_name(source)):
         return create_model(source, num_classes=num_classes, image_size=image_size, seed=seed), True
     if isinstance(source, str) and not Path(source).expanduser().exists():
         raise _neither(source)
     return load(source, num_classes=num_classes, head=head, image_size=image_size), False
 
 
-def find_file(source: str | Path) -> Path:
-    """The model file that a path means: itself, or the result inside a run folder.
-
-    Args:
-        source: a file or a run folder.
-
-    Raises:
-        ModelFileError: the folder holds no model.
-    """
-    path = Path(source).expanduser()
-    if not path.is_dir():
-        return path
-    if (path / MODEL_FILE).exists():
-        return path / MODEL_FILE
-    if (path / "run.json").exists():
-        raise ModelFileError(
-            "this run has not finished: it has no model yet", where=str(path), remedy=f"vitreous resume {path}"
-        )
-    others = sorted(entry.name for entry in path.glob("*.safetensors"))
-    raise ModelFileError(
-        f"the folder holds no {MODEL_FILE}",
-        where=str(path),
-        why=f"it holds {', '.join(others[:5])}" if others else "it is not a run folder",
-        remedy=f"name the file itself: {path / others[0]}" if others else "give a run folder or a model file",
-    )
+def _told(resized: Resized) -> str:
+    return f"  resized {resized.name}: {resized.source} -> {resized.target} ({resized.how})"
 
 
-def _read(path: Path, verify: bool) -> NativeFile:
-    return read_native(path, verify=verify)
-
-
-def _adapt(
-    file: NativeFile, num_classes: int | None, head: Head, size: Size | None
-) -> tuple[ModelCard, dict[str, Tensor]]:
-    """Card and tensors with the head and the resolution that were asked for."""
-    card, tensors = file.card, dict(file.tensors)
-    config = card.architecture
-    assert config is not None
-    if head == "new" and not num_classes:
-        raise UsageError("a new head needs the number of its classes", remedy="num_classes=10")
-    if head == "drop" and num_classes:
-        raise UsageError(f"head='drop' leaves no classes, but num_classes={num_classes} asks for some")
-    if head != "keep":
-        tensors = {key: value for key, value in tensors.items() if not key.startswith(("head.", "pre_logits."))}
-        config = dataclasses.replace(config, representation_size=None, num_classes=num_classes or 0)
-        card = dataclasses.replace(card, classes=())
-    elif num_classes is not None:
-        config = dataclasses.replace(config, num_classes=num_classes)  # unless it is the file's, the shapes will differ
-    if head == "new":
-        assert num_classes is not None
-        tensors |= {"head.weight": torch.zeros(num_classes, config.embed_dim), "head.bias": torch.zeros(num_classes)}
-    if size is not None:
-        resized = dataclasses.replace(config, image_size=size)
-        if "pos_embed" in tensors:  # a missing one is told later, with all that is missing
-            prefix = int(bool(config.class_token))
-            tensors["pos_embed"] = resample(tensors["pos_embed"], prefix, config.grid, resized.grid)
-        config = resized
-        card = dataclasses.replace(card, preprocess=dataclasses.replace(card.preprocess, image_size=size))
-    return dataclasses.replace(card, architecture=config), tensors
-
-
-def _build(config: ViTConfig, tensors: Mapping[str, Tensor], path: Path) -> ViT:
-    """A ViT around these tensors; they are taken over, not copied, and no random weights are drawn before."""
+def _build(config: Architecture, tensors: Mapping[str, Tensor], path: Path) -> Model:
+    """A model around these tensors; they are taken over, not copied, and no random weights are drawn before."""
     with torch.device("meta"):
-        model = ViT(config)
+        model = build(config)
     model.load_state_dict(_fitting(tensors, model, path), strict=True, assign=True)
     return model.eval()
 
 
-def _fill(module: nn.Module, file: NativeFile, path: Path, check: bool) -> nn.Module:
+def _fill(module: nn.Module, file: Loaded, path: Path, check: bool) -> nn.Module:
     """The person's own module with the file's values copied in."""
     module.load_state_dict(_fitting(file.tensors, module, path), strict=True)
-    if check:
+    if check and file.golden is not None:
         check_golden(module, file.card, file.golden, str(path))
     _give_card(module, file.card)
     return module.eval()
@@ -227,14 +219,10 @@ def _fitting(tensors: Mapping[str, Tensor], model: nn.Module, path: Path) -> dic
         if key in tensors and not _alike(tensors[key], wanted[key])
     ]
     if missing or spare or misshapen:
-        listed = (("missing", missing), ("spare", spare), ("misshapen", misshapen))
-        raise ModelFileError(
-            "the weights in the file are not those of the model",
-            where=str(path),
-            why="; ".join(f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in listed if keys),
-            remedy=_guess(missing, spare, misshapen),
+        raise unaccounted(
+            str(path), type(model).__name__, missing, spare, misshapen, remedy=_guess(missing, spare, misshapen)
         )
-    return {key: value.to(wanted[key].dtype) for key, value in tensors.items()}
+    return {key: value.to(wanted[key].dtype).contiguous() for key, value in tensors.items()}
 
 
 def _alike(found: Tensor, wanted: Tensor) -> bool:

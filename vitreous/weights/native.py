@@ -131,6 +131,24 @@ def read_native(path: str | Path, *, verify: bool = True) -> NativeFile:
     return NativeFile(card=record["card"], golden=record["golden"], tensors=tensors, digest=record["digest"])
 
 
+def is_native(path: Path) -> bool:
+    """Whether a file is in this format, damaged or not.
+
+    Args:
+        path: any file, or none.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(length) if length <= _MAX_HEADER else b""
+    except OSError:
+        return False
+    # either mark will do: a flipped bit in one of them makes the file a damaged one, not one of another kind
+    return header.startswith(_OPENING) or b'"vitreous":"{' in header
+
+
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, types, shapes and values, in hexadecimal: equal for equal weights, however they came about.
 
