@@ -7,10 +7,10 @@ never a guess in the model's code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vitreous.errors import ConfigError
-from vitreous.schema import check_types, positive, share
+from vitreous.schema import check_types, from_json, positive, share
 
 Size = tuple[int, int]
 """(height, width) in pixels, tokens or patches: always in this order."""
@@ -222,12 +222,11 @@ class ViTConfig:
         Args:
             image_size: (height, width) in pixels.
         """
-        if self.edge == "crop":
-            image_size = (
-                image_size[0] // self.stride[0] * self.stride[0] or image_size[0],
-                image_size[1] // self.stride[1] * self.stride[1] or image_size[1],
-            )
-        return grid_of(image_size, self.stride)
+        if self.edge == "refuse":
+            return grid_of(image_size, self.stride)
+        times = self.stem.reduction if self.stem else 1  # a stem rounds its map up, patches are cut from it
+        rows, columns = (-(-side // times) // patch for side, patch in zip(image_size, self.patch_size, strict=True))
+        return (rows, columns) if rows and columns else grid_of(image_size, self.stride)
 
     def tokens_at(self, image_size: Size) -> int:
         """Tokens N of the encoder at an image size, those in front included.
@@ -246,7 +245,8 @@ class ViTConfig:
     @property
     def num_prefix_positions(self) -> int:
         """Rows of the position table that belong to no patch."""
-        return int(bool(self.class_token)) + int(self.distill_token) if self.prefix_position else 0
+        learned = self.position in ("learned", "learned-2d")
+        return int(bool(self.class_token)) + int(self.distill_token) if self.prefix_position and learned else 0
 
     @property
     def head_dim(self) -> int:
@@ -261,6 +261,43 @@ class ViTConfig:
 
 Architecture = ViTConfig | ResNetConfig
 """Everything `create_model` builds."""
+
+
+_FEATURES = {
+    "cls": "final-norm class token",
+    "mean": "mean of the final-norm patch tokens",
+    "map": "attention pooling of the final-norm tokens",
+    "cls+mean": "final-norm class token, then the mean of the final-norm patch tokens",
+    "none": "every final-norm token",
+}
+
+
+def feature_words(architecture: Architecture | None) -> str:
+    """What the head of a model reads, in words for its card.
+
+    Args:
+        architecture: None for somebody's own module.
+    """
+    match architecture:
+        case ViTConfig(pool_norm="after", pool=pool):
+            return _FEATURES[pool].replace("final-norm ", "") + ", normalised"
+        case ViTConfig(pool=pool):
+            return _FEATURES[pool]
+        case ResNetConfig():
+            return "mean of the last feature map"
+    return "what its forward pass gives"
+
+
+def architecture_from_json(data: Any) -> Architecture:
+    """The architecture that `to_json` wrote as `data`.
+
+    Args:
+        data: what `json.loads` gives.
+    """
+    kind: type[ViTConfig] | type[ResNetConfig] = ViTConfig
+    if isinstance(data, dict) and "layers" in data:
+        kind = ResNetConfig
+    return from_json(kind, data)
 
 
 def _check_widths(config: ViTConfig) -> None:

@@ -102,8 +102,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, remedy: str | No
         remedy: what to type to see them all; by default the known names are listed.
     """
     known = list(known)
-    by_fold = {candidate.casefold(): candidate for candidate in known}
-    close = [by_fold[key] for key in difflib.get_close_matches(name.casefold(), by_fold, n=3, cutoff=0.5)]
+    by_fold: dict[str, list[str]] = {}
+    for candidate in known:
+        by_fold.setdefault(candidate.casefold(), []).append(candidate)
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=3, cutoff=0.5)
+    close = [candidate for key in near for candidate in by_fold[key]]
     why = f"did you mean {' or '.join(close)}?" if close else None
     return UnknownNameError(
         f"there is no {kind} called {name!r}", why=why, remedy=remedy or f"one of: {', '.join(known)}"

@@ -21,18 +21,19 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import nn
 
-from vitreous.architecture import Size, ViTConfig
+from vitreous.architecture import Architecture, Size
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.data.threads import in_order, num_cores
 from vitreous.errors import ImageError, ModelFileError, UsageError
 from vitreous.model.prepare import Policy, Prepared, find_device
+from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.picture.decode import Source, decode, reason
 from vitreous.picture.preprocess import fit, normalise
 from vitreous.results import Failure, Prediction
 from vitreous.weights.load import open_model
 
-Model = str | Path | ViTConfig | nn.Module | tuple[nn.Module, ModelCard]
+Model = str | Path | Architecture | nn.Module | tuple[nn.Module, ModelCard]
 """A zoo name, model file, run folder or config; a module that has a `card`, or a module and its card."""
 
 _ROWS = 16  # from here on, kernels were seen to treat every row of a batch alike, with 1 to 16 threads
@@ -211,18 +212,18 @@ def _open(source: Model) -> tuple[nn.Module, ModelCard]:
             )
         return copy.deepcopy(source), card
     model, _ = open_model(source)
-    card = model.card if isinstance(model, ViT) else None
+    card = model.card if isinstance(model, ViT | ResNet) else None
     if card is None:  # random weights
-        assert isinstance(model, ViT)
+        assert isinstance(model, ViT | ResNet)
         card = ModelCard(architecture=model.config, preprocess=PreprocessConfig(image_size=model.config.image_size))
     return model, card
 
 
 def _class_names(model: nn.Module, card: ModelCard) -> tuple[str, ...]:
     """The card's class names, or numbers for a ViT that never learned any."""
-    outputs = model.config.num_classes if isinstance(model, ViT) else len(card.classes)
+    outputs = model.config.num_classes if isinstance(model, ViT | ResNet) else len(card.classes)
     if outputs == 0:
-        what = "has no head" if isinstance(model, ViT) else "has a card that names no classes"
+        what = "has no head" if isinstance(model, ViT | ResNet) else "has a card that names no classes"
         raise UsageError(f"the model {what}, so it cannot name what it sees")
     if card.classes and len(card.classes) != outputs:
         raise ModelFileError(f"the model has {outputs} outputs, but its card names {len(card.classes)} classes")

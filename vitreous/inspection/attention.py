@@ -27,6 +27,15 @@ class AttentionMaps:
     """Attention paid to each patch in the last block, mean over its heads."""
 
 
+def has_attention_maps(model: ViT) -> bool:
+    """Whether rollout has a meaning for this model: tokens that lie in the image, one attention matrix per block.
+
+    Args:
+        model: any Vision Transformer.
+    """
+    return model.config.attention != "axial" and model.config.tokenizer == "patch" and model.config.pool != "none"
+
+
 def attention_maps(model: ViT, pixels: Float[Tensor, "B C H W"]) -> AttentionMaps:
     """What the token that the head reads has looked at: the class token, or the mean of all patches.
 
@@ -41,13 +50,12 @@ def attention_maps(model: ViT, pixels: Float[Tensor, "B C H W"]) -> AttentionMap
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        pixels = pixels.to(model.pos_embed.device)
+        pixels = pixels.to(next(model.parameters()).device)
         rows = [_look(model, image[None]) for image in pixels]
     finally:
         for module, training in modes.items():
             module.training = training
-    height, width = (side // patch for side, patch in zip(pixels.shape[2:], model.config.patch_size, strict=True))
-    shape = (len(rows), height, width)
+    shape = (len(rows), *model.config.grid_at((pixels.shape[2], pixels.shape[3])))
     rollout, last = (np.array([row[which] for row in rows], np.float32).reshape(shape) for which in (0, 1))
     return AttentionMaps(rollout, last)
 
@@ -60,13 +68,16 @@ def _look(model: ViT, image: Float[Tensor, "1 C H W"]) -> tuple[list[float], lis
     stays bounded; a large model on a large image is run more than once.
     """
     depth, prefix = len(model.blocks), model.num_prefix
-    patches = image.shape[2] * image.shape[3] // (model.config.patch_size[0] * model.config.patch_size[1])
-    tokens = prefix + patches
+    tokens = model.config.tokens_at((image.shape[2], image.shape[3]))
+    patches = tokens - prefix
     reader = torch.zeros(tokens, dtype=torch.float64)
-    if model.config.pool == "cls":
-        reader[0] = 1
-    else:
-        reader[prefix:] = 1 / patches
+    match model.config.pool:
+        case "cls" | "cls+mean":
+            reader[0] = 1
+        case "map":  # the probe's own look at the tokens after the last block, averaged over heads
+            reader = model.features(image, "pool.weights").taps["pool.weights"][0, :, 0].mean(dim=0).cpu().double()
+        case _:
+            reader[prefix:] = 1 / patches
     group = max(1, _ROOM // (4 * model.config.num_heads * tokens * tokens))
     row, last = reader, reader
     for stop in range(depth, 0, -group):

@@ -141,9 +141,9 @@ class ViT(nn.Module):
             () if stem is None else (*(f"patch_embed.backbone.{n}" for n in stem.tap_names()), "patch_embed.backbone")
         )
         tokens = ("patch_embed.filter",) if self.patch_embed.filter is not None else ()
-        inside = ("attn.q", "attn.k", "attn.v", "attn.weights", "attn", "mlp.hidden", "mlp")
+        inside = ["attn.q", "attn.k", "attn.v", "attn.weights", "attn", "mlp.hidden", "mlp"]
         if self.config.attention == "axial":
-            inside = tuple(f"{axis}.{name}" for axis in ("rows", "columns") for name in inside)
+            inside = [f"{axis}.{name}" for axis in ("rows", "columns") for name in inside]
         blocks = [f"blocks.{i}{part}" for i in range(len(self.blocks)) for part in (*(f".{n}" for n in inside), "")]
         pool = ("pool.weights", "pool") if self.attn_pool is not None else ("pool",)
         hidden = ("pre_logits",) if self.pre_logits is not None else ()
@@ -237,9 +237,8 @@ class ViT(nn.Module):
         Class and distillation token come first where they have positions.
         """
         config, grid = self.config, where.grid
-        if config.position in ("sincos", "sincos-mae"):
-            form = "sincos" if config.position == "sincos" else "sincos-mae"
-            return sincos(grid, config.embed_dim, form).to(device)
+        if config.position == "sincos" or config.position == "sincos-mae":
+            return sincos(grid, config.embed_dim, config.position).to(device)
         if self.pos_embed is not None:
             if config.num_tokens is not None:  # semantic tokens are as many at every size
                 return self.pos_embed

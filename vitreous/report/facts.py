@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vitreous.architecture import ResNetConfig
 from vitreous.config import AugmentConfig, ModelCard, Recipe
 from vitreous.report.words import count, percent, plain
 
@@ -48,6 +49,15 @@ def _augmentation(augment: AugmentConfig) -> str:
     return ", ".join(changes)
 
 
+_POOLS = {
+    "cls": "the class token",
+    "mean": "the mean of the patches",
+    "map": "what a learned probe gathers from all tokens",
+    "cls+mean": "the class token beside the mean of the patches",
+    "none": "every token",
+}
+
+
 def model_facts(card: ModelCard) -> list[tuple[str, str]]:
     """What the model is, as name and value.
 
@@ -55,7 +65,15 @@ def model_facts(card: ModelCard) -> list[tuple[str, str]]:
         card: of the model file; a user's own module has no architecture.
     """
     facts: dict[str, str] = {"name": "a module of your own"}
-    if (shape := card.architecture) is not None:
+    shape = card.architecture
+    if isinstance(shape, ResNetConfig):
+        facts = {
+            "name": shape.name,
+            "units": f"{' + '.join(map(str, shape.layers))}, {64 * shape.width_factor:,} channels at the root",
+            "image": f"{shape.image_size[0]} × {shape.image_size[1]} pixels",
+            "head reads": f"the mean of a map of {shape.num_features:,} channels",
+        }
+    elif shape is not None:
         rows, columns = shape.grid
         heads = count(shape.num_heads, "head")
         patch = f"{shape.patch_size[0]} × {shape.patch_size[1]}"
@@ -64,7 +82,7 @@ def model_facts(card: ModelCard) -> list[tuple[str, str]]:
             "encoder": f"{count(shape.depth, 'block')}, width {shape.embed_dim:,}, {heads}, MLP {shape.mlp_dim:,}",
             "image": f"{shape.image_size[0]} × {shape.image_size[1]} pixels",
             "patches": f"{rows} × {columns} of {patch} pixels",
-            "head reads": "the class token" if shape.pool == "cls" else "the mean of the patches",
+            "head reads": _POOLS[shape.pool],
         }
     prepare = card.preprocess
     how = {"cover": f"centre crop, {percent(prepare.crop_ratio)} of the side", "squash": "squashed into the frame"}

@@ -189,6 +189,7 @@ def position_similarity(model: ViT) -> NDArray[np.floating[Any]]:
     Returns:
         (rows, columns, rows, columns), values in [-1, 1].
     """
+    assert model.pos_embed is not None
     table = model.pos_embed.detach().double().numpy()[0, model.num_prefix :]
     table = table / np.linalg.norm(table, axis=1, keepdims=True)
     similarity: NDArray[np.floating[Any]] = (table @ table.T).reshape(*model.config.grid, *model.config.grid)

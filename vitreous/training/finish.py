@@ -14,12 +14,13 @@ from torch import nn
 
 import vitreous
 from vitreous import console
+from vitreous.architecture import feature_words
 from vitreous.config import ModelCard, TrainOptions
 from vitreous.data.sources import ImageSet
 from vitreous.evaluation.baseline import majority_baseline, pixel_baseline
 from vitreous.evaluation.evaluate import evaluate
 from vitreous.files import write_text
-from vitreous.inspection.attention import attention_maps
+from vitreous.inspection.attention import attention_maps, has_attention_maps
 from vitreous.model.vit import ViT
 from vitreous.picture.preprocess import fit, normalise
 from vitreous.report.content import (
@@ -84,10 +85,9 @@ def final_card(plan: Plan, command: str) -> ModelCard:
         command: what to type to do this again.
     """
     parent = getattr(plan.model, "card", None)
-    pooled = plan.card.architecture.pool if plan.card.architecture else "cls"
     return dataclasses.replace(
         plan.card,
-        features="mean of the final-norm patch tokens" if pooled == "mean" else "final-norm class token",
+        features=feature_words(plan.card.architecture),
         licence=parent.licence if isinstance(parent, ModelCard) and not plan.random else "not stated",
         provenance={
             "command": command,
@@ -212,7 +212,7 @@ def exhibits(model: nn.Module, card: ModelCard, images: ImageSet, outcomes: tupl
     for outcome in outcomes:
         pixels = fit(images.read(places[outcome.path]), card.preprocess)
         attention = None
-        if isinstance(model, ViT):
+        if isinstance(model, ViT) and has_attention_maps(model):
             device = next(model.parameters()).device
             batch = torch.from_numpy(normalise(pixels[None], card.preprocess)).to(device)
             attention = attention_maps(model, batch).rollout[0]

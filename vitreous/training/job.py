@@ -15,7 +15,7 @@ from torch import nn
 
 import vitreous
 from vitreous import console
-from vitreous.architecture import Size, ViTConfig
+from vitreous.architecture import ResNetConfig, Size, ViTConfig, architecture_from_json
 from vitreous.config import TrainOptions
 from vitreous.data.builtin import builtin_names
 from vitreous.errors import DataError, InterruptedRun, UsageError, VitreousError
@@ -172,7 +172,7 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
         "model": _lasting(model, isinstance(model, str) and is_model_name(model))
         if isinstance(model, str | Path)
         else None,
-        "architecture": to_json(model) if isinstance(model, ViTConfig) else None,
+        "architecture": to_json(model) if isinstance(model, ViTConfig | ResNetConfig) else None,
     }
     if options.run is None and (same := unfinished_like(asked)):
         console.say(f"the same command was stopped before; to go on there: vitreous resume {shlex.quote(str(same))}")
@@ -248,7 +248,7 @@ def _recorded(facts: dict[str, Any], key: str, path: Path) -> str:
 
 def _recorded_model(facts: dict[str, Any], path: Path) -> Model:
     if facts.get("architecture"):
-        return from_json(ViTConfig, facts["architecture"])
+        return architecture_from_json(facts["architecture"])
     return _recorded(facts, "model", path)
 
 

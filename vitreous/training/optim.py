@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitreous.config import Recipe
 
-_NEVER_DECAYED = ("cls_token", "dist_token", "reg_token", "latent", "rel_pos")
+_NEVER_DECAYED: tuple[str, ...] = ("cls_token", "dist_token", "reg_token", "latent", "rel_pos")
 _NEVER_DECAYED += ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix")
 
 

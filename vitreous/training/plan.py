@@ -13,12 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from vitreous.architecture import Size, ViTConfig, as_pair
+from vitreous.architecture import Architecture, ResNetConfig, Size, ViTConfig, as_pair
 from vitreous.config import ModelCard, PreprocessConfig, Recipe, TrainOptions
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.errors import ConfigError, UsageError
 from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, choose_policy, choose_threads
+from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.recipe import find_recipe
 from vitreous.training.optim import warmup_steps
@@ -26,7 +27,7 @@ from vitreous.weights.load import open_model
 from vitreous.zoo import find_model
 
 Verb = Literal["pretrain", "finetune"]
-Model = str | Path | ViTConfig | nn.Module
+Model = str | Path | Architecture | nn.Module
 Data = str | Path | ImageSet | Splits
 
 _CPU_BUDGET = 2e9  # bytes of activations per micro-batch: past some hundred megabytes a CPU gains nothing
@@ -207,7 +208,7 @@ def _resolve_model(
     """The module to train, whether its weights are random, and the card its file will carry."""
     classes = splits.train.classes
     module: nn.Module
-    if verb == "pretrain" and isinstance(model, str | ViTConfig):
+    if verb == "pretrain" and isinstance(model, str | ViTConfig | ResNetConfig):
         module, random = _fresh(model, recipe, options, len(classes)), True
     elif verb == "pretrain" and isinstance(model, Path):
         raise UsageError(
@@ -221,7 +222,7 @@ def _resolve_model(
         _set_dropout(module, recipe.dropout)
     given = getattr(module, "card", None)
     before = given.preprocess if isinstance(given, ModelCard) and not random else None
-    architecture = module.config if isinstance(module, ViT) else None
+    architecture = module.config if isinstance(module, ViT | ResNet) else None
     native = architecture.image_size if architecture else before.image_size if before else (224, 224)
     size = recipe.image_size or native
     if isinstance(model, nn.Module):
@@ -229,13 +230,14 @@ def _resolve_model(
     return module, random, ModelCard(architecture=architecture, preprocess=_preprocess(size, before), classes=classes)
 
 
-def _fresh(model: str | ViTConfig, recipe: Recipe, options: TrainOptions, num_classes: int) -> ViT:
+def _fresh(model: str | Architecture, recipe: Recipe, options: TrainOptions, num_classes: int) -> ViT | ResNet:
     config = find_model(model) if isinstance(model, str) else model
     return create_model(
         config,
         num_classes=num_classes,
         image_size=recipe.image_size,
-        representation_size=config.embed_dim if recipe.hidden_head else None,
+        # the hidden layer is the Vision Transformer's; BiT trains with a linear head (Kolesnikov et al., 2020)
+        representation_size=config.pooled_dim if recipe.hidden_head and isinstance(config, ViTConfig) else None,
         seed=options.seed,
     )
 
@@ -277,14 +279,21 @@ def _total_steps(recipe: Recipe, count: int) -> int:
     return max(1, round((recipe.epochs or 0) * count / recipe.batch_size))
 
 
+def _kept_numbers(config: Architecture, size: Size) -> float:
+    """About how many activations of one image wait for the backward pass."""
+    if isinstance(config, ViTConfig):
+        tokens, stem = config.tokens_at(size), _kept_numbers(config.stem, size) if config.stem else 0.0
+        # per block about 34 numbers for each token and channel (Korthikanti et al. 2022, section 4.1), and two maps
+        return stem + tokens * config.depth * (17 * config.embed_dim + 2 * config.num_heads * tokens)
+    numbers, places, width = 0.0, size[0] * size[1] / 16, 64 * config.width_factor
+    for units in config.layers:  # input and output of three convolutions, norms and ReLUs: 18 times the inner width
+        numbers, places, width = numbers + 18 * units * places * width, places / 4, 2 * width
+    return numbers + 3 * size[0] * size[1] / 4 * 64 * config.width_factor
+
+
 def _micro_batch(module: nn.Module, batch_size: int, size: Size, policy: Policy) -> int:
     """Images per forward pass that fit comfortably; the batch is cut into equal pieces of at most that many."""
-    bytes_each = 16e6
-    if isinstance(module, ViT):
-        config = module.config
-        tokens = config.tokens_at(size)
-        # per block about 34 numbers for each token and channel (Korthikanti et al. 2022, section 4.1), and two maps
-        bytes_each = 4.0 * tokens * config.depth * (17 * config.embed_dim + 2 * config.num_heads * tokens)
+    bytes_each = 4.0 * _kept_numbers(module.config, size) if isinstance(module, ViT | ResNet) else 16e6
     budget = _CPU_BUDGET
     if policy.device.startswith("cuda"):
         budget = _GPU_SHARE * torch.cuda.mem_get_info(torch.device(policy.device))[0]

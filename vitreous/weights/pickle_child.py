@@ -55,8 +55,26 @@ class NoWeights(Exception):
         super().__init__(why)
 
 
+class Inert:
+    """What is put in place of an object of training state: it takes everything and does nothing."""
+
+    called = ""
+    """The full name of what it stands for."""
+    state: object = None
+    """What the object would have been filled with."""
+
+    def __new__(cls, *_: object) -> Inert:
+        """An instance, whatever the arguments."""
+        return object.__new__(cls)
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
 def stand_in(name: str) -> Callable[..., object]:
-    """What is put in place of a global of training state: it takes everything and does nothing.
+    """What is called in place of a global.
 
     Args:
         name: the global's full name, kept to be reported.
@@ -66,18 +84,28 @@ def stand_in(name: str) -> Callable[..., object]:
             return lambda *_: {}  # its items follow as for a dict
         case "collections.deque":
             return lambda *_: []
+        case _:
+            return type("Inert", (Inert,), {"called": name})
 
-    class Inert:
-        called = name
 
-        def __new__(cls, *_: object) -> Inert:
-            return object.__new__(cls)
+def scripted(module: object, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a TorchScript module by the names of its attributes, as its `state_dict()` has them.
 
-        def __init__(self, *_: object) -> None: ...
-
-        def __setstate__(self, state: object) -> None: ...
-
-    return Inert
+    Args:
+        module: as unpickled, with stand-ins for its classes.
+        prefix: what its names begin with.
+    """
+    found: dict[str, Tensor] = {}
+    if prefix.count(".") > 40 or not isinstance(module, Inert) or not isinstance(module.state, dict):
+        return found
+    for name, value in module.state.items():
+        if isinstance(value, Tensor):
+            found[f"{prefix}{name}"] = value
+        else:
+            found |= scripted(value, f"{prefix}{name}.")
+        if len(found) > _MAX_LOOKS:
+            raise NoWeights("its modules hold each other")
+    return found
 
 
 def limit(memory: int, seconds: int, file_bytes: int) -> None:
@@ -185,9 +213,9 @@ def _shown(text: object) -> str:
 
 def _words(value: object, at: str = "") -> str:
     """What a value is, in a few words; `at` is where it lies, if it could be taken instead."""
-    if name := getattr(value, "called", None):
+    if isinstance(value, Inert):
         numpys = {"scalar": "a NumPy number", "_reconstruct": "a NumPy array", "_frombuffer": "a NumPy array"}
-        return numpys.get(str(name).rpartition(".")[2], str(name))
+        return numpys.get(value.called.rpartition(".")[2], value.called)
     match value:
         case Tensor():
             return f"a tensor of shape {tuple(value.shape)}"
@@ -253,13 +281,17 @@ def read(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The answer to a request: see `vitreous.weights.pickles`.
 
     Args:
-        request: path, root, inert (names of globals to be stood in for), legacy.
+        request: path, root, inert (names of globals to be stood in for), legacy, script.
         folder: where values may be put.
     """
     torch.serialization.add_safe_globals([(stand_in(name), name) for name in request["inert"]])
     path = Path(request["path"])
     legacy = request["legacy"]
+    if request["script"]:  # torch.load would hand it to torch.jit, or refuse; its data.pkl is like any other
+        torch.serialization._is_torchscript_zip = lambda _: False
     tree = torch.load(path, map_location="cpu" if legacy else "meta", weights_only=True)
+    if request["script"]:
+        tree = scripted(tree)
     at, state, ignored = choose(tree, request["root"])
     tensors, places = described(state)
     if legacy:

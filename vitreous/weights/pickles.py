@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import mmap
 import os
 import pickletools
@@ -45,6 +46,9 @@ INERT = re.compile(
     r"|builtins\.(dict|list|tuple|frozenset|int|float|str|bool|bytes|NoneType)"
 )
 """Globals of training state: never imported; a stand-in that does nothing takes their place."""
+
+SCRIPT = re.compile(r"__torch__\.[\w.]+|torch\.jit\._pickle\.\w+")
+"""Classes of a TorchScript archive, whose code lies beside the pickle and stays there; OpenAI's CLIP is such a file."""
 
 _MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # torch.serialization.MAGIC_NUMBER
 _MAX_PICKLE = 32 << 20  # bytes of instructions; a model with its optimizer's state has less than one
@@ -84,7 +88,9 @@ def read_pickle(
     """
     torch_saved = members is not None or _MAGIC in data[:24]
     names = _globals_of(path, data, members, programs=1 if members is not None or not torch_saved else 5)
-    if refused := [name for name in names if not BUILT.fullmatch(name) and not INERT.fullmatch(name)]:
+    script = any(re.fullmatch(r"([^/]+/)?constants\.pkl", member.name) for member in members or ())
+    inert = [name for name in names if INERT.fullmatch(name) or (script and SCRIPT.fullmatch(name))]
+    if refused := [name for name in names if not BUILT.fullmatch(name) and name not in inert]:
         shown = [re.sub(r"[^\w.]", "?", name)[:80] for name in refused[:8]]
         raise ModelFileError(
             "this pickle holds more than weights, so nothing in it was run",
@@ -94,24 +100,29 @@ def read_pickle(
         )
     if not torch_saved:
         raise ModelFileError("this is a Python pickle that torch.save did not write", where=str(path))
-    inert = [name for name in names if INERT.fullmatch(name)]
-    request: dict[str, Any] = {"path": str(path.resolve()), "root": root, "inert": inert, "legacy": members is None}
-    request |= {"memory": _MEMORY + (3 * len(data) if members is None else 0), "seconds": _SECONDS}
+    request = {"path": str(path.resolve()), "root": root, "inert": inert, "legacy": members is None, "script": script}
+    limits = {"memory": _MEMORY + (3 * len(data) if members is None else 0), "seconds": _SECONDS}
     with tempfile.TemporaryDirectory(prefix="vitreous-", ignore_cleanup_errors=True) as folder:
-        answer = _ask_child(path, Path(folder), request)
+        answer = _ask_child(path, Path(folder), {**request, **limits})
         if answer["blob"]:
             values = Path(folder, "values")
             source = map_file(values) if values.stat().st_size else mmap.mmap(-1, 1)
             starts = None
         else:
             source, starts = data, _starts(path, data, members or [])
-    tensors = {}
+    tensors, copied = {}, 0
     for name, facts in answer["tensors"].items():
         place = _place(path, name, facts)
         if starts is not None and place.span and starts.get(place.begin) != place.span:
             raise damaged(path, f"the values of {name} are not {place.span:,} bytes long in the file")
-        tensors[name] = _tensor(path, name, source, place)
-    return tensors, tuple(answer["ignored"])
+        tensor = _tensor(source, place)
+        if not tensor.is_contiguous():
+            copied += tensor.nbytes
+            if copied > 2 * len(data):
+                raise _beyond(path, f"its tensors would unfold to more than {copied:,} bytes")
+        tensors[name] = tensor.contiguous()
+    note = ("the program of a TorchScript archive, which is never run",) if script else ()
+    return tensors, (*note, *answer["ignored"])
 
 
 def _globals_of(path: Path, data: mmap.mmap, members: list[Member] | None, programs: int) -> list[str]:
@@ -210,6 +221,10 @@ def _starts(path: Path, data: mmap.mmap, members: list[Member]) -> dict[int, int
     """Length of each storage by where it begins, checksums verified."""
     starts = {}
     for member in members:
+        if member.name.endswith("/byteorder") and data[member.start : member.start + member.size] != b"little":
+            raise ModelFileError(
+                "this file was written on a big-endian machine", where=str(path), remedy="save it again"
+            )
         if "/data/" in member.name and member.size:
             if not member.stored:
                 raise damaged(path, f"{member.name} is packed, which torch.save never does")
@@ -223,6 +238,8 @@ def _place(path: Path, name: str, facts: list[Any]) -> _Place:
     kind: Any = getattr(torch, dtype, None)
     if not isinstance(kind, torch.dtype) or min((first, begin, span, *shape, *stride)) < 0:
         raise damaged(path, f"{name} is described wrongly")
+    if math.prod(shape) * kind.itemsize > 2**62:
+        raise _beyond(path, f"{name} would have the shape {tuple(shape)}")
     place = _Place(kind, tuple(shape), tuple(stride), first, begin, span)
     reach = sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) + 1 if 0 not in shape else 0
     if (first + reach) * kind.itemsize > span and reach:
@@ -230,13 +247,10 @@ def _place(path: Path, name: str, facts: list[Any]) -> _Place:
     return place
 
 
-def _tensor(path: Path, name: str, source: mmap.mmap, place: _Place) -> Tensor:
-    """A view of the file; a copy where the tensor is not contiguous there."""
+def _tensor(source: mmap.mmap, place: _Place) -> Tensor:
+    """A view of the file, with the strides that were saved."""
     if 0 in place.shape:
         return torch.empty(place.shape, dtype=place.dtype)
     count = place.span // place.dtype.itemsize - place.first
     flat = view(source, place.dtype, (count,), place.begin + place.first * place.dtype.itemsize)
-    tensor = flat.as_strided(place.shape, place.stride)
-    if tensor.numel() > 8 * count:
-        raise _beyond(path, f"{name} would unfold {count:,} values to {tensor.numel():,}")
-    return tensor.contiguous()
+    return flat.as_strided(place.shape, place.stride)
