@@ -4,52 +4,137 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vitreous import console
-from vitreous.architecture import Size
+from vitreous.architecture import Architecture, Size, ViTConfig
 from vitreous.cli.answer import Answer, Common
 from vitreous.cli.flags import positional
 from vitreous.cli.words import command, next_steps, table
-from vitreous.config import AugmentConfig, Recipe
+from vitreous.config import Recipe
+from vitreous.cost import macs, parameters
 from vitreous.errors import unknown_name
+from vitreous.pretrained import Pretrained, find_pretrained, is_pretrained_name, pretrained_names
 from vitreous.recipe import find_recipe, recipe_names
-from vitreous.zoo import find_model, model_names
+from vitreous.zoo import find_model, is_model_name, model_names
 
 _SPELLING = (
     "A name alone means random weights. -gap pools the mean of the patches in",
     "place of the class token, and a final number sets the image size:",
-    "vit-b16-gap-384. The spellings of the paper and of timm mean the same.",
+    "vit-b16-gap-384. The spellings of the paper and of timm mean the same,",
+    "other hybrids and ResNets go by the same pattern: r101.2+vit-s16, bit-r50x2.",
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Models:
-    """The architectures that go by a name, or all about one of them."""
+    """The architectures that go by a name, the published weights, or all about one of them."""
 
     name: str | None = positional(None)
-    """A name in any of its spellings: vit-b16, ViT-B/16, vit_base_patch16_384."""
+    """An architecture in any of its spellings (vit-b16, ViT-B/16), or published weights (vit-b16.augreg_in21k)."""
+    weights: bool = False
+    """List published weights instead of architectures."""
+    family: str | None = None
+    """Only weights of this family: vit, augreg, sam, bit, deit, deit3, mae, dino, dinov2, dinov3, clip, siglip, ..."""
+    dialect: str | None = None
+    """Only weights in files of this dialect: timm, google, huggingface, torchvision, dinov2, openclip."""
+    text: str = ""
+    """Only names that contain this."""
     common: Common = field(default_factory=Common)
 
     def answer(self) -> Answer:
-        """Print the table, or one architecture."""
+        """Print a table, or one entry."""
+        if self.name is not None and is_pretrained_name(self.name) and not is_model_name(self.name):
+            return _one_pretrained(find_pretrained(self.name))
         if self.name is not None:
-            config = find_model(self.name)
-            console.say(*_facts(config))
-            console.say(*next_steps((command("pretrain", "photos/", "--model", config.name), "train it from scratch")))
-            return Answer(value=config)
-        configs = [find_model(name) for name in model_names()]
-        head = ("name", "patch", "image", "width", "depth", "heads", "mlp")
-        rows = [
-            (c.name, _by(c.patch_size), _by(c.image_size), *map(str, (c.embed_dim, c.depth, c.num_heads, c.mlp_dim)))
-            for c in configs
-        ]
-        console.say(*table([head, *rows], right=range(1, len(head))))
-        console.say("", *(f"  {line}" for line in _SPELLING))
-        console.say(*next_steps((command("models", configs[-1].name), "all about one of them")))
-        return Answer(value=configs)
+            return _one_architecture(find_model(self.name))
+        if self.weights or self.family or self.dialect:
+            return _weights(pretrained_names(family=self.family, dialect=self.dialect, text=self.text))
+        return _architectures([name for name in model_names() if self.text.casefold() in name.casefold()])
+
+
+def _architectures(names: Sequence[str]) -> Answer:
+    entries = [_entry(find_model(name)) for name in names]
+    head = ("name", "M params", "GMACs", "patch", "image", "weights")
+    rows = [
+        (
+            entry["name"],
+            f"{entry['params'] / 1e6:,.2f}",
+            f"{entry['gmacs']:,.2f}",
+            _by(entry["patch_size"]) if entry["patch_size"] else "",
+            _by(entry["image_size"]),
+            str(len(entry["pretrained"]) or ""),
+        )
+        for entry in entries
+    ]
+    console.say(*table([head, *rows], right=range(1, len(head))))
+    console.say("", *(f"  {line}" for line in _SPELLING))
+    console.say(
+        *next_steps(
+            (command("models", "vit-b16"), "all about one of them, with its published weights"),
+            (command("models", "--weights"), "the published weights"),
+        )
+    )
+    return Answer(value=entries)
+
+
+def _entry(config: Architecture) -> dict[str, Any]:
+    """What the list says of an architecture."""
+    return {
+        "name": config.name,
+        "params": parameters(config),
+        "gmacs": macs(config) / 1e9,
+        "patch_size": config.stride if isinstance(config, ViTConfig) else None,
+        "image_size": config.image_size,
+        "pretrained": pretrained_names(architecture=config.name),
+    }
+
+
+def _one_architecture(config: Architecture) -> Answer:
+    entry = _entry(config)
+    counted = [("params", f"{entry['params']:,}"), ("GMACs", f"{entry['gmacs']:,.2f} for an image of that size")]
+    console.say(*table([*_rows(config, brief=True), *counted]))
+    if entry["pretrained"]:
+        console.say("", "published weights", *(f"  {name}" for name in entry["pretrained"]))
+    steps = [(command("pretrain", "photos/", "--model", config.name), "train it from scratch")]
+    if entry["pretrained"]:
+        start = command("finetune", "photos/", "--model", entry["pretrained"][0], "--fetch")
+        steps.insert(0, (start, "fetch published weights and transfer them to your photos"))
+    console.say(*next_steps(*steps))
+    return Answer(value=[{**entry, "config": config}])
+
+
+def _weights(names: Sequence[str]) -> Answer:
+    found = [find_pretrained(name) for name in names]
+    head = ("name", "image", "outputs", "MB", "top-1", "licence")
+    rows = [
+        (
+            weights.name,
+            _by(weights.image_size),
+            f"{weights.num_classes:,}" if weights.num_classes else "none",
+            f"{weights.num_bytes / 1e6:,.0f}" if weights.num_bytes else "",
+            f"{weights.accuracy.top1:g}" if weights.accuracy else "",
+            weights.licence + (" (gated)" if weights.gated else ""),
+        )
+        for weights in found
+    ]
+    console.say(*table([head, *rows], right=range(1, len(head) - 1)))
+    console.say("", "  top-1 as reported for these files; vitreous has not repeated it")
+    console.say(*next_steps((command("models", names[0] if names else "vit-b16"), "source, licence, preprocessing")))
+    return Answer(value=found)
+
+
+def _one_pretrained(weights: Pretrained) -> Answer:
+    console.say(*_facts(weights))
+    console.say(
+        *next_steps(
+            (command("finetune", "photos/", "--model", weights.name, "--fetch"), "transfer them to your photos"),
+            (command("convert", weights.name, f"{weights.tag}/", "--to", "native", "--fetch"), "write them as a file"),
+        )
+    )
+    return Answer(value=[weights])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,15 +171,31 @@ def _any_recipe(name: str) -> Recipe:
 
 
 def _facts(config: Any) -> list[str]:
-    """`name  value` lines for a config; those of a config inside it follow with its name in front."""
-    values: Mapping[str, Any] = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    """`name  value` lines for a config."""
+    return table(_rows(config))
+
+
+def _rows(config: Any, *, brief: bool = False) -> list[tuple[str, str]]:
+    """Names and values of a config; those of a config inside it follow with its name in front.
+
+    Args:
+        config: any dataclass.
+        brief: leave out what is as usual.
+    """
     rows = []
-    for name, value in values.items():
-        if isinstance(value, AugmentConfig):
-            rows += [(f"{name}.{f.name}", _spell(getattr(value, f.name))) for f in dataclasses.fields(value)]
+    for spec in dataclasses.fields(config):
+        value = getattr(config, spec.name)
+        if brief and value == spec.default and spec.name not in _ALWAYS:
+            continue
+        if dataclasses.is_dataclass(value):
+            rows += [(f"{spec.name}.{name}", words) for name, words in _rows(value, brief=brief)]
         elif value is not None and value != "":
-            rows.append((name, _spell(value)))
-    return table(rows)
+            rows.append((spec.name, _spell(value)))
+    return rows
+
+
+_ALWAYS = ("image_size", "patch_size", "num_classes", "pool", "gelu", "style")
+"""What is always told of an architecture, as usual or not."""
 
 
 def _spell(value: Any) -> str:
@@ -103,7 +204,8 @@ def _spell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple):
-        return (" x " if all(isinstance(item, int) for item in value) else " ").join(map(_spell, value))
+        size = len(value) == 2 and all(isinstance(item, int) for item in value)
+        return (" x " if size else " ").join(map(_spell, value))
     return str(value)
 
 

@@ -71,11 +71,28 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         ),
     ),
     (
+        "Weights",
+        (
+            Verb(
+                "convert",
+                "any checkpoint into any ecosystem's format, with equal logits",
+                "vitreous convert ViT-B_16.npz vit-b16/ --to huggingface",
+                "weights:Convert",
+            ),
+            Verb(
+                "push",
+                "a model with its card to a hub or a folder",
+                "vitreous push runs/photos-1 me/photos",
+                "weights:Push",
+            ),
+        ),
+    ),
+    (
         "Look up",
         (
             Verb(
                 "models",
-                "the architectures that go by a name, or all about one",
+                "architectures and published weights, or all about one",
                 "vitreous models vit-b16",
                 "lists:Models",
             ),
