@@ -46,17 +46,17 @@ def home_logits(
     module = _import(package)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other libraries have to say of themselves
-        logits = answer(module, file, config, images)
+        logits = answer(file, config, images)
     return logits.float().clone(), f"{package} {getattr(module, '__version__', '')}".strip()
 
 
-def _timm(timm: ModuleType, file: Path, config: Architecture, images: Tensor) -> Tensor:
-    return timm.create_model(f"local-dir:{file.parent}", pretrained=True).eval()(images)
+def _timm(file: Path, _config: Architecture, images: Tensor) -> Tensor:
+    return _import("timm").create_model(f"local-dir:{file.parent}", pretrained=True).eval()(images)
 
 
-def _huggingface(transformers: ModuleType, file: Path, config: Architecture, images: Tensor) -> Tensor:
+def _huggingface(file: Path, _config: Architecture, images: Tensor) -> Tensor:
     facts = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-    model = getattr(transformers, facts["architectures"][0]).from_pretrained(file.parent).eval()
+    model = getattr(_import("transformers"), facts["architectures"][0]).from_pretrained(file.parent).eval()
     said = model(pixel_values=images)
     for name in ("logits", "image_embeds", "pooler_output"):
         if getattr(said, name, None) is not None:
@@ -64,9 +64,9 @@ def _huggingface(transformers: ModuleType, file: Path, config: Architecture, ima
     return said.last_hidden_state[:, 0]
 
 
-def _torchvision(torchvision: ModuleType, file: Path, config: Architecture, images: Tensor) -> Tensor:
+def _torchvision(file: Path, config: Architecture, images: Tensor) -> Tensor:
     assert isinstance(config, ViTConfig)
-    model = importlib.import_module("torchvision.models").VisionTransformer(
+    model = _import("torchvision.models").VisionTransformer(
         image_size=config.image_size[0],
         patch_size=config.patch_size[0],
         num_layers=config.depth,
@@ -80,9 +80,9 @@ def _torchvision(torchvision: ModuleType, file: Path, config: Architecture, imag
     return model.eval()(images)
 
 
-def _open_clip(open_clip: ModuleType, file: Path, config: Architecture, images: Tensor) -> Tensor:
+def _open_clip(file: Path, config: Architecture, images: Tensor) -> Tensor:
     assert isinstance(config, ViTConfig)
-    parts = importlib.import_module("open_clip.transformer")
+    parts = _import("open_clip.transformer")
     tower: nn.Module = parts.VisionTransformer(
         image_size=config.image_size[0],
         patch_size=config.patch_size[0],
@@ -99,7 +99,7 @@ def _open_clip(open_clip: ModuleType, file: Path, config: Architecture, images: 
     return tower.eval()(images)
 
 
-_HOMES: dict[str, tuple[str, Callable[[ModuleType, Path, Architecture, Tensor], Tensor]]] = {
+_HOMES: dict[str, tuple[str, Callable[[Path, Architecture, Tensor], Tensor]]] = {
     "timm": ("timm", _timm),
     "huggingface": ("transformers", _huggingface),
     "torchvision": ("torchvision", _torchvision),
