@@ -37,8 +37,9 @@ from torch import Tensor, nn
 
 from vitreous.architecture import ViTConfig
 from vitreous.console import duration, say, use
+from vitreous.model.create import create_model
 from vitreous.model.prepare import prepare
-from vitreous.model.vit import ViT, create_model
+from vitreous.model.vit import ViT
 from vitreous.zoo import find_model
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"  # oracles.py there imports timm beside a CPU-only torch
