@@ -255,11 +255,16 @@ def dangers(source: str) -> Iterator[str]:
                 yield f"{called}({keyword.arg}=...)"
 
 
+UNPICKLER = ROOT / "weights" / "pickle_child.py"
+"""The one file that opens pickles: a process of its own, with limits, whose only output is tensors."""
+
+
 def test_data_never_becomes_code() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {danger}"
         for path in sources()
         for danger in dangers(path.read_text(encoding="utf-8"))
+        if path != UNPICKLER
     ]
     assert found == []
 
