@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import pickle
 import re
 import sys
 import warnings
@@ -113,11 +112,13 @@ def limit(memory: int, seconds: int, file_bytes: int) -> None:
 
     Args:
         memory: bytes of address space beyond what is used now.
-        seconds: of computing.
+        seconds: of computing from now on.
         file_bytes: the largest file that may be written.
     """
     if resource is None:
         return
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    seconds += int(spent.ru_utime + spent.ru_stime) + 1
     limits = {resource.RLIMIT_CPU: seconds, resource.RLIMIT_FSIZE: file_bytes, resource.RLIMIT_CORE: 0}
     statistics = Path("/proc/self/statm")
     if statistics.exists():
@@ -177,7 +178,8 @@ def choose(tree: object, root: str | None) -> tuple[str, Mapping[str, Any], list
     wanted = [] if root is None else [part for part in root.split("/") if part]
     while wanted or not is_state(tree):
         if not isinstance(tree, Mapping):
-            raise NoWeights(f"{at or 'the file'} holds {_words(tree)}, not tensors by name")
+            kind = tree.called if isinstance(tree, Inert) else type(tree).__name__
+            raise NoWeights(f"{at or 'the file'} holds a {kind}, not tensors by name")
         found = {
             key: count for key, value in tree.items() if isinstance(value, Mapping) and (count := tensors_in(value))
         }
@@ -316,17 +318,17 @@ def answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {"trouble": "beyond", "why": str(error) or "it needs more memory than weights do"}
     except OSError as error:
         return {"trouble": "disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "damaged", "why": str(error)}
-    except pickle.UnpicklingError as error:
-        return {"trouble": "damaged", "why": f"its pickle is refused: {_first_line(error)}"}
     except Exception as error:  # an unpickler fed with nonsense fails in every way there is
         beyond = re.search("memory|allocate", str(error)) is not None
         return {"trouble": "beyond" if beyond else "damaged", "why": f"{type(error).__name__}: {_first_line(error)}"}
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    unpickler = [line for line in lines if "WeightsUnpickler error" in line]  # below torch's advice on how to trust it
-    return "".join(letter if letter.isprintable() else "?" for letter in (unpickler or lines or ["?"])[0])[:300]
+    """What went wrong, without torch's advice on how to trust the file."""
+    text = str(error).split("\n\nCheck the documentation")[0]
+    text = re.split(r"WeightsUnpickler error:|trusted source\.", text)[-1].strip().split(" was not an allowed")[0]
+    line = text.splitlines()[0] if text else "no more is known"
+    return "".join(letter if letter.isprintable() else "?" for letter in line)[:300]
 
 
 def main() -> None:

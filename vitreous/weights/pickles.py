@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # protocol 2 has Python 2's names
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ INERT = re.compile(
 
 SCRIPT = re.compile(r"__torch__\.[\w.]+|torch\.jit\._pickle\.\w+")
 """Classes of a TorchScript archive, whose code lies beside the pickle and stays there; OpenAI's CLIP is such a file."""
+
+_PLAIN = re.compile(
+    r"PROTO|STOP|GLOBAL|NEWOBJ|REDUCE|BUILD|APPENDS?|SETITEMS?|MARK|TUPLE[123]?|NONE|NEWFALSE|NEWTRUE"
+    r"|EMPTY_(TUPLE|LIST|DICT|SET)|BININT[12]?|BINFLOAT|BINUNICODE|SHORT_BINSTRING|BINPERSID|(LONG_)?BIN(GET|PUT)|LONG1"
+)
+"""The instructions that torch.save writes and `weights_only` knows (torch/_weights_only_unpickler.py)."""
 
 _MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")  # torch.serialization.MAGIC_NUMBER
 _MAX_PICKLE = 32 << 20  # bytes of instructions; a model with its optimizer's state has less than one
@@ -87,7 +94,7 @@ def read_pickle(
             than weights need.
     """
     torch_saved = members is not None or _MAGIC in data[:24]
-    names = _globals_of(path, data, members, programs=1 if members is not None or not torch_saved else 5)
+    names, instructions = _listed(path, data, members, programs=1 if members is not None or not torch_saved else 5)
     script = any(re.fullmatch(r"([^/]+/)?constants\.pkl", member.name) for member in members or ())
     inert = [name for name in names if INERT.fullmatch(name) or (script and SCRIPT.fullmatch(name))]
     if refused := [name for name in names if not BUILT.fullmatch(name) and name not in inert]:
@@ -100,10 +107,18 @@ def read_pickle(
         )
     if not torch_saved:
         raise ModelFileError("this is a Python pickle that torch.save did not write", where=str(path))
+    if strange := sorted(name for name in instructions if not _PLAIN.fullmatch(name)):
+        raise ModelFileError(
+            "this pickle is not written as torch.save writes by default",
+            where=str(path),
+            why=f"it has the instructions {', '.join(strange[:8])}",
+            remedy="if you trust it, load it yourself and torch.save its state_dict(), with no pickle_protocol given",
+        )
     request = {"path": str(path.resolve()), "root": root, "inert": inert, "legacy": members is None, "script": script}
     limits = {"memory": _MEMORY + (3 * len(data) if members is None else 0), "seconds": _SECONDS}
     with tempfile.TemporaryDirectory(prefix="vitreous-", ignore_cleanup_errors=True) as folder:
         answer = _ask_child(path, Path(folder), {**request, **limits})
+        _check(path, answer)
         if answer["blob"]:
             values = Path(folder, "values")
             source = map_file(values) if values.stat().st_size else mmap.mmap(-1, 1)
@@ -125,8 +140,8 @@ def read_pickle(
     return tensors, (*note, *answer["ignored"])
 
 
-def _globals_of(path: Path, data: mmap.mmap, members: list[Member] | None, programs: int) -> list[str]:
-    """Every global that the pickle names, in order, read as text: nothing is built.
+def _listed(path: Path, data: mmap.mmap, members: list[Member] | None, programs: int) -> tuple[list[str], set[str]]:
+    """Every global that the pickle names, in order, and every kind of instruction, read as text: nothing is built.
 
     `programs` pickles follow each other: magic number, version, system, the object, storage keys; in a zip only one.
     """
@@ -139,20 +154,23 @@ def _globals_of(path: Path, data: mmap.mmap, members: list[Member] | None, progr
         source, offset = contents(path, data, found[0])
         file = io.BytesIO(source[offset : offset + found[0].size])
     names: dict[str, None] = {}
+    instructions: set[str] = set()
     strings: list[str] = []  # the last two, which a STACK_GLOBAL takes
     try:
         steps = (step for _ in range(programs) for step in pickletools.genops(file))
         for count, (code, value, _) in enumerate(steps):
             if count > _MAX_STEPS:
                 raise _beyond(path, f"it has more than {_MAX_STEPS:,} instructions")
+            instructions.add(code.name)
             if isinstance(value, str) and "UNICODE" in code.name:
                 strings = [*strings[-1:], value]
             elif code.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
                 module, _, name = str(value or " ".join(strings)).partition(" ")
-                names[f"{module.replace('__builtin__', 'builtins')}.{name}"] = None
+                module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+                names[f"{module}.{name}"] = None
     except (ValueError, IndexError, OverflowError, MemoryError) as error:
         raise damaged(path, f"its pickle cannot be followed to the end: {type(error).__name__}") from error
-    return list(names)
+    return list(names), instructions
 
 
 def _beyond(path: Path, why: str) -> ModelFileError:
@@ -188,23 +206,24 @@ def _ask_child(path: Path, folder: Path, request: dict[str, Any]) -> dict[str, A
     answered = folder / "answer.json"
     if not answered.is_file() or answered.stat().st_size > _MAX_ANSWER:
         raise _beyond(path, _last_words(done.returncode, noise))
-    answer = json.loads(answered.read_text(encoding="utf-8"))
+    return json.loads(answered.read_text(encoding="utf-8"))
+
+
+def _check(path: Path, answer: dict[str, Any]) -> None:
+    """Raise what an answer says of trouble."""
     match answer.get("trouble"):
         case None:
-            return answer
+            return
         case "damaged":
             raise damaged(path, answer["why"])
-        case "disk":
-            raise ResourceError("the disk is full", where=str(folder), why=answer["why"], remedy="set TMPDIR")
         case "beyond":
             raise _beyond(path, answer["why"])
+        case "disk":
+            remedy = "make room, or set TMPDIR to a folder on another disk"
+            raise ResourceError("the disk is full", where=tempfile.gettempdir(), why=answer["why"], remedy=remedy)
         case _:
-            raise ModelFileError(
-                "no weights were found in this file",
-                where=str(path),
-                why=answer["why"],
-                remedy=answer.get("remedy"),
-            )
+            what = "no weights were found in this file"
+            raise ModelFileError(what, where=str(path), why=answer["why"], remedy=answer.get("remedy"))
 
 
 def _last_words(code: int, noise: Path) -> str:
