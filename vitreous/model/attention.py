@@ -71,7 +71,7 @@ class Attention(nn.Module):
         for name, value in (("q", q), ("k", k), ("v", v)):
             taps.keep(name, value)
         if taps.want("weights"):  # beside the computation, never in its place: a tap must not change the output
-            taps.keep("weights", self.weights(q, k, self._bias(q, where), self._visible(where)))
+            taps.keep("weights", self.weights(q, k, self._bias(q, where), self._visible(where, q.device)))
         near = self.span != "all"
         mixed = self._mix_near(q, k, v, where) if near else self._mix(q, k, v, self._bias(q, where))
         mixed = mixed.transpose(1, 2).flatten(2)  # (B, A, N, K) -> (B, N, D)
@@ -141,15 +141,15 @@ class Attention(nn.Module):
                 return self.window
         return grid
 
-    def _visible(self, where: Where) -> Bool[Tensor, "N N"] | None:
+    def _visible(self, where: Where, device: torch.device) -> Bool[Tensor, "N N"] | None:
         """Who sees whom, for showing the weights of near attention as one matrix."""
         if self.span == "all":
             return None
         (rows, columns), (high, wide) = where.grid, self._window(where.grid)
-        row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        home = (row // high * columns + column // wide).flatten()
+        row, column = (torch.arange(side, device=device) for side in where.grid)
+        home = (row[:, None] // high * columns + column // wide).flatten()
         count = where.num_prefix + rows * columns
-        visible = torch.ones(count, count, dtype=torch.bool)
+        visible = torch.ones(count, count, dtype=torch.bool, device=device)
         visible[where.num_prefix :, where.num_prefix :] = home[:, None] == home[None, :]
         return visible
 

@@ -44,8 +44,7 @@ def resample(
         return table
     prefix, grid = table[:, :num_prefix], table[:, num_prefix:]
     picture = grid.reshape(len(table), *source, -1).permute(0, 3, 1, 2)  # (L, h, w, D) -> (L, D, h, w)
-    # float32 at least: half-precision kernels round the weights too
-    exact = picture if picture.dtype == torch.float64 else picture.float()
+    exact = _exactly(picture)
     if how == "bicubic-offset":  # dinov2/models/vision_transformer.py samples with the scale, not with the sizes
         scale = tuple((new + 0.1) / old for new, old in zip(target, source, strict=True))
         picture = F.interpolate(exact, scale_factor=scale, mode="bicubic", align_corners=False)
@@ -65,8 +64,13 @@ def resample_line(table: Float[Tensor, "... n d"], count: int) -> Float[Tensor, 
     if table.shape[-2] == count:
         return table
     line = table.reshape(-1, *table.shape[-2:]).transpose(1, 2)  # (L, d, n)
-    line = F.interpolate(line.float(), size=count, mode="linear", align_corners=True)
+    line = F.interpolate(_exactly(line), size=count, mode="linear", align_corners=True)
     return line.transpose(1, 2).reshape(*table.shape[:-2], count, -1).to(table.dtype)
+
+
+def _exactly(table: Tensor) -> Tensor:
+    """In float32 at least: half-precision kernels round the interpolation's weights too."""
+    return table.to(torch.promote_types(table.dtype, torch.float32))
 
 
 def cross(rows: Float[Tensor, "L h d"], columns: Float[Tensor, "L w d"]) -> Float[Tensor, "L hw D"]:
@@ -181,8 +185,9 @@ def rotate(x: Float[Tensor, "B A N K"], by: Rotation, num_prefix: int) -> Float[
         turned = torch.cat([-high, low], dim=-1)
     else:
         turned = torch.stack([-patches[..., 1::2], patches[..., ::2]], dim=-1).flatten(-2)
-    patches = patches * by.cos.to(x.dtype) + turned * by.sin.to(x.dtype)
-    return torch.cat([prefix, patches], dim=2)
+    # in half precision the angles keep theirs, and only the result is rounded
+    patches = patches * by.cos + turned * by.sin
+    return torch.cat([prefix, patches.to(x.dtype)], dim=2)
 
 
 def resample_patches(kernel: Float[Tensor, "D C p q"], size: Size) -> Float[Tensor, "D C r s"]:
@@ -199,8 +204,8 @@ def resample_patches(kernel: Float[Tensor, "D C p q"], size: Size) -> Float[Tens
     source = (kernel.shape[2], kernel.shape[3])
     if source == size:
         return kernel
-    basis = torch.eye(source[0] * source[1], dtype=torch.float32).reshape(-1, 1, *source)
+    basis = torch.eye(source[0] * source[1], dtype=torch.float64, device=kernel.device).reshape(-1, 1, *source)
     resized = F.interpolate(basis, size=size, mode="bilinear", align_corners=False, antialias=True)
-    matrix = resized.flatten(1).double()  # B^T: (p * q, r * s)
+    matrix = resized.flatten(1)  # B^T: (p * q, r * s)
     new = kernel.double().flatten(2) @ torch.linalg.pinv(matrix).T
     return new.reshape(*kernel.shape[:2], *size).to(kernel.dtype)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitreous.architecture import ViTConfig
+from vitreous.architecture import Size, ViTConfig
 from vitreous.config import ModelCard
 from vitreous.errors import ConfigError
 from vitreous.model.attention import Attention, Span, Where, num_offsets
@@ -130,7 +130,7 @@ class ViT(nn.Module):
             distill=tokens[:, 1] if config.distill_token else None,
             registers=tokens[:, R - config.registers : R],
             patches=tokens[:, R:],
-            grid=self._where(images).grid,
+            grid=self._grid(images),
             taps=kept.values,
         )
 
@@ -152,7 +152,7 @@ class ViT(nn.Module):
     def _encode(self, images: Float[Tensor, "B C H W"], taps: Taps) -> Float[Tensor, "B N D"]:
         """All tokens after the final norm."""
         where = self._where(images)
-        tables = self._positions(where, images.device)
+        tables = self._positions(where)
         x = self._embed(images, tables, taps)
         for i, block in enumerate(self.blocks):
             if i and tables is not None and self.config.position_at != "input":  # Table 8: at every layer, or shared
@@ -181,7 +181,7 @@ class ViT(nn.Module):
             pooled = taps.keep("pre_logits", self.pre_logits(pooled))
         logits = self.head(pooled)
         if self.head_dist is not None:  # the distillation token answers too: the mean of both (DeiT, section 4)
-            logits = (logits + self.head_dist(tokens[:, 1])) / 2
+            logits = (logits + self.head_dist(self.fc_norm(tokens[:, 1]))) / 2
         return taps.keep("logits", logits)
 
     def _pool(self, tokens: Float[Tensor, "B N D"], taps: Taps) -> Float[Tensor, "B *N P"]:
@@ -197,21 +197,22 @@ class ViT(nn.Module):
                 return self.attn_pool(tokens, taps.under("pool"))
         return tokens
 
-    def _where(self, images: Float[Tensor, "B C H W"]) -> Where:
-        """Where the tokens of these images lie, or a ConfigError naming the nearest sizes that divide."""
+    def _grid(self, images: Float[Tensor, "B C H W"]) -> Size:
+        """(rows, columns) of tokens that these images make, or a ConfigError naming the nearest sizes that divide."""
         config = self.config
         _, C, H, W = images.shape
         if config.in_channels != C:
             raise ConfigError(f"the model takes images of {config.in_channels} channels, got {tuple(images.shape)}")
         grid = config.grid_at((H, W))
-        if config.num_tokens is not None:
-            grid = (1, config.num_tokens)
-        turn = None
+        return grid if config.num_tokens is None else (1, config.num_tokens)
+
+    def _where(self, images: Float[Tensor, "B C H W"]) -> Where:
+        """Where the tokens of these images lie."""
+        config, grid, turn = self.config, self._grid(images), None
         if config.rotary is not None:
-            reference, dtype = config.rotary_grid, config.rotary_dtype
             turn = rotation(
                 grid, config.head_dim, config.rotary, config.rotary_base,
-                reference=reference, dtype=dtype, device=images.device,
+                reference=config.rotary_grid, dtype=config.rotary_dtype, device=images.device,
             )  # fmt: skip
         return Where(self.num_prefix, grid, turn, self.rel_pos)
 
@@ -231,14 +232,14 @@ class ViT(nn.Module):
             case "relative" if config.position_at == "shared":
                 self.rel_pos = nn.Parameter(torch.empty(num_offsets(config), config.head_dim))
 
-    def _positions(self, where: Where, device: torch.device) -> Float[Tensor, "L M D"] | None:
+    def _positions(self, where: Where) -> Float[Tensor, "L M D"] | None:
         """What is added to the tokens at this grid: one table, or one for each block; None for none.
 
         Class and distillation token come first where they have positions.
         """
         config, grid = self.config, where.grid
         if config.position == "sincos" or config.position == "sincos-mae":
-            return sincos(grid, config.embed_dim, config.position).to(device)
+            return sincos(grid, config.embed_dim, config.position).to(self.patch_embed.proj.weight)
         if self.pos_embed is not None:
             if config.num_tokens is not None:  # semantic tokens are as many at every size
                 return self.pos_embed
