@@ -87,6 +87,8 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         architecture = _resnet(tensors, known, settings, notes)
     else:
         form, tensors = _respelled(tensors)
+        if form == "vit" and "blocks.0.gamma_1" in found and not known.name:
+            notes.append("positions: the table alone, as in DeiT-III's own files")
         architecture = _vit(tensors, form, known, settings, notes)
     if "name" not in settings:
         architecture = dataclasses.replace(architecture, name=called(architecture))
@@ -150,6 +152,12 @@ def _vit(tensors: dict[str, Tensor], form: str, known: Stated, settings: Setting
     patch = fields["patch_size"]
     times = fields["stem"].reduction if fields["stem"] else 1
     fields |= _placed(tensors, (patch[0] * times, patch[1] * times), fields, known, settings, notes)
+    if form.startswith("eva") and "rotary" not in fields | dict(settings):
+        raise ModelFileError(
+            "neither names nor shapes tell what the positions of this Eva are",
+            where=known.where,
+            remedy="state it: settings={'rotary': 'dinov3'}, 'eva' or None, or put timm's config.json beside the file",
+        )
     chosen = {name: value for name, value in settings.items() if name != "stem"}
     if "num_heads" not in fields | chosen:
         raise ModelFileError(
@@ -179,7 +187,7 @@ def _shown(tensors: Mapping[str, Tensor], form: str, known: Stated) -> dict[str,
         shapes = [f"{name} {tuple(t.shape)}" for name, t in (("patch_embed.proj.weight", kernel), ("fc2", last))]
         raise unaccounted(known.where, "timm", [], [], shapes)
     hybrid = any(name.startswith("patch_embed.backbone.") for name in has)
-    stem = read_stem(tensors) if hybrid else None
+    stem = read_stem(tensors, known.where) if hybrid else None
     first = tensors.get(f"{at}mlp.fc1.weight")
     gated = "+gate" in form or (first is not None and len(first) == 2 * last.shape[1])
     qkv = "none"
@@ -243,16 +251,18 @@ def _guessed(tensors: Mapping[str, Tensor], form: str, shown: dict[str, Any]) ->
     if not eva:
         return guess
     alone = shown["position"] == "none"
-    if alone and shown["class_token"]:
+    if alone and shown["class_token"] and shown["registers"] and shown["qkv_bias"] != "all":
         guess["rotary"] = "dinov3", "rotary positions: DINOv3's, with periods up to 100"
         guess |= {"rotary_base": (100.0, None), "norm_eps": (1e-5, "epsilon of the norms: 1e-5, as DINOv3 has")}
         guess["pool"] = (
             "mean",
             "pooling: mean of the patches, as timm's DINOv3; settings={'pool': 'cls'} for Meta's own",
         )
-    elif alone or gated:
+    elif (alone and not shown["class_token"]) or (gated and not alone):
         guess["rotary"] = "eva", "rotary positions: EVA-02's, scaled to a grid of 16 x 16"
         guess |= {"rotary_base": (10_000.0, None), "rotary_grid": ((16, 16), None)}
+    elif not alone:
+        guess["rotary"] = None, "positions: the table alone, as in EVA; settings={'rotary': 'eva'} for more"
     return guess
 
 

@@ -30,7 +30,7 @@ _TANH = r"^vit_(base_patch32_siglip|so400m_patch16_siglip|giantopt_|large_patch1
 _IMPLIED: tuple[tuple[str, dict[str, Any]], ...] = (  # pattern of a name, and what its factory sets
     (r"quickgelu", {"gelu": "quick"}),
     (_TANH, {"gelu": "tanh"}),
-    (r"^vit_.*_clip_|dinov3|lingbot|^beit3_", {"norm_eps": 1e-5}),
+    (r"^vit_.*_clip_|dinov3|lingbot|^beit3_|_pe_", {"norm_eps": 1e-5}),
     (r"^vit_base_patch16_gap_224$", {"num_heads": 16}),
     (r"dinov3", {"pool": "mean"}),
     (r"lingbot", {"pool": "cls"}),
@@ -40,7 +40,6 @@ _IMPLIED: tuple[tuple[str, dict[str, Any]], ...] = (  # pattern of a name, and w
 )
 _FOREIGN = (  # names whose factories compute what no option here does, although the tensors may look alike
     (r"_rpn_|^eva02_enormous_", "its norms stand behind attention and MLP"),
-    (r"_pe_(core|lang|spatial)_", "its rotary positions are counted in another order"),
     (r"_rope_(mixed_)?(ape_)?224$", "its rotary positions are counted in another order"),
     (r"_xp_|_pwee_|_dpwee_", "its attention and MLP stand side by side"),
     (r"_(dlittle|dwee)_", "its attention is differential"),
@@ -122,9 +121,15 @@ def claims(known: Stated) -> dict[str, Any]:
 def _rotary(known: Stated, implied: dict[str, Any]) -> dict[str, Any]:
     """The rotary embedding that `model_args` states."""
     args = known.args
-    for name, plain in (("rope_grid_offset", (0,)), ("rope_grid_indexing", ("ij",)), ("use_post_norm", (False,))):
-        if args.get(name, plain[0]) not in plain:
-            raise _beyond(known, f"{name}={args[name]!r}")
+    other = "_pe_" in known.name  # Perception Encoders count from 1, columns first, unless they are told otherwise
+    asked = {
+        "rope_grid_offset": args.get("rope_grid_offset", 1 if other else 0),
+        "rope_grid_indexing": args.get("rope_grid_indexing", "xy" if other else "ij"),
+        "use_post_norm": args.get("use_post_norm", False),
+    }
+    for name, value in asked.items():
+        if value not in (0, "ij"):
+            raise _beyond(known, f"{known.name}: {name}={value!r}")
     if args.get("use_rot_pos_emb") is False:
         return {"rotary": None}
     if not args.get("use_rot_pos_emb") and not implied.get("rotary"):
@@ -134,9 +139,9 @@ def _rotary(known: Stated, implied: dict[str, Any]) -> dict[str, Any]:
     if bool(args.get("rope_rotate_half", form == "dinov3")) != (form == "dinov3"):
         raise _beyond(known, f"rope_rotate_half={args.get('rope_rotate_half')!r} with rope_type={form!r}")
     found: dict[str, Any] = {"rotary": form}
-    if "rope_temperature" in args or "rotary" not in implied:
+    if "rope_temperature" in args or not implied.get("rotary"):
         found["rotary_base"] = float(args.get("rope_temperature", 10_000.0))
-    if "ref_feat_shape" in args:
+    if "ref_feat_shape" in args and form == "eva":
         found["rotary_grid"] = size_of(known, "ref_feat_shape", args["ref_feat_shape"])
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from vitreous.architecture import ResNetConfig
-from vitreous.errors import UsageError
+from vitreous.errors import ModelFileError, UsageError
 
 Differences = tuple[str, ...]
 
@@ -63,13 +63,23 @@ def read_resnet(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def read_stem(tensors: Mapping[str, Tensor]) -> ResNetConfig:
+def read_stem(tensors: Mapping[str, Tensor], where: str) -> ResNetConfig:
     """The ResNet in front of a hybrid.
 
     Args:
         tensors: of the hybrid, by timm's names.
+        where: the file.
+
+    Raises:
+        ModelFileError: it is another network than Google's.
     """
     at = "patch_embed.backbone."
+    if not {f"{at}stem.norm.weight", f"{at}norm.weight"} & tensors.keys():
+        raise ModelFileError(
+            "the network in front of this hybrid is none of Google's ResNets, and not known here",
+            where=where,
+            why=", ".join([name for name in tensors if name.startswith(at)][:3]),
+        )
     return ResNetConfig(name="resnet", style="v1", padding="same", num_classes=0, **_HOME, **_trunk(tensors, at))
 
 
