@@ -80,7 +80,7 @@ class Pretrained:
     """Who trained it on what."""
     family: str
     """vit, augreg, sam, flexivit, bit, deit, deit3, mae, dino, dinov2, dinov3, clip, siglip, siglip2, eva02 or swag."""
-    dialect: Literal["timm", "google", "huggingface", "torchvision", "dinov2", "open_clip"]
+    dialect: Literal["timm", "google", "huggingface", "torchvision", "dinov2", "openclip"]
     """Whose file format and tensor names it has."""
     location: HubFile | WebFile
     """Where it is fetched from, when asked."""
@@ -215,7 +215,7 @@ class _Group:
     rows: str
     source: str
     look: Look
-    dialect: Literal["timm", "google", "huggingface", "torchvision", "dinov2", "open_clip"] = "timm"
+    dialect: Literal["timm", "google", "huggingface", "torchvision", "dinov2", "openclip"] = "timm"
     at: str = ""
     files: tuple[str, ...] = WEIGHT_FILES
     labels: LabelSet = "imagenet-1k"
