@@ -205,7 +205,7 @@ def test_memory_stays_bounded_by_the_file(tmp_path: Path) -> None:
     assert after - before < 20_000  # kB
 
 
-@pytest.mark.parametrize("name", ["../w.npy", "/etc/w.npy", "a/../../w.npy", "a\\w.npy", "C:w.npy", "./w.npy"])
+@pytest.mark.parametrize("name", ["../w.npy", "/etc/w.npy", "a/../../w.npy", "..\\w.npy", "./w.npy"])
 def test_members_keep_to_plain_names(tmp_path: Path, name: str) -> None:
     """C6; nothing is ever unpacked to a path, the name alone tells what such a file is for."""
     assert "a member is called" in why(archive(tmp_path / "w.npz", {name: npy(np.ones(2))}))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vitreous.errors import ModelFileError, VitreousError
-from vitreous.weights import pickles
+from vitreous.weights import pickle_child, pickles
 from vitreous.weights.container import Raw, open_container
 from vitreous.weights.pickle_child import NoWeights, answer, choose, is_state
 
@@ -203,6 +203,8 @@ def test_state_dicts_are_preferred_in_the_documented_order() -> None:
     assert ("teacher/", other) == choose({"student": one, "teacher": other, "epoch": 3}, None)[:2]
     assert ("model/", one) == choose({"model_ema": other, "model": one}, None)[:2]
     assert ("weights/", one) == choose({"weights": one, "optimizer": {"state": {0: other}}}, None)[:2]
+    assert ("net/", one) == choose({"net": one, "optimizer_states": {0: other}, "rng": torch.ones(1)}, None)[:2]
+    assert ("", ["optimizer: 1 tensors of training state"]) == choose({**one, "optimizer": {0: other}}, None)[::2]
     assert ("state_dict/model/", one) == choose({"state_dict": {"model": one, "x": 1}}, None)[:2]
     assert ("ema/model/", other) == choose({"model": one, "ema": {"model": other, "n": 1}}, "ema/model")[:2]
     assert ("", {**one, "n": 3}, ["n: 3"]) == choose({**one, "n": 3}, None)
@@ -421,6 +423,13 @@ def test_limits_end_a_child_that_needs_too_much(tmp_path: Path, monkeypatch: pyt
     assert "needs more than weights need" in str(found["hungry"])
     assert "more memory" in str(found["hungry"])
     assert "needs more than weights need" in str(found["slow"])
+    assert "ended by SIG" in str(found["slow"])
+
+
+def test_a_child_that_gives_no_answer_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickles, "_PATIENCE", 0.2)
+    with pytest.raises(ModelFileError, match=r"it was not read after 0\.2 s"):
+        open_container(zipped(tmp_path / "w.pt", b"\x80\x02N."))
 
 
 def test_a_pickle_of_endless_instructions_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,6 +437,30 @@ def test_a_pickle_of_endless_instructions_is_not_followed(tmp_path: Path, monkey
     path = zipped(tmp_path / "long.pt", b"\x80\x02N" + b"q\x00" * 1000 + b".")
     with pytest.raises(ModelFileError, match="more than 1,000 instructions"):
         open_container(path)
+
+
+def test_files_without_checksums_and_of_any_name_open(tmp_path: Path) -> None:
+    """torch.save can leave checksums out, and takes the name of the archive's folder from the file's."""
+    path = tmp_path / "模型 12:30.pt"
+    try:
+        torch.serialization.set_crc32_options(False)
+        torch.save({"a": torch.ones(3)}, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    same({"a": torch.ones(3)}, open_container(path).tensors)
+
+
+def test_a_torch_that_does_not_say_where_storages_lie_is_enough(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the values take the way of the format before zip, through a file of their own."""
+    told = pickle_child.described
+
+    def untold(tree: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, list[Any]]]:
+        tensors, places = told(tree)
+        return tensors, {name: [*place[:4], None, place[5]] for name, place in places.items()}
+
+    monkeypatch.setattr(pickle_child, "described", untold)
+    monkeypatch.setattr(pickles, "_ask_child", lambda _path, folder, request: answer(request, folder))
+    same(state(), open_container(written / "flat.bin").tensors)
 
 
 @pytest.mark.parametrize("name", ["zip.pth", "legacy.ckpt"])

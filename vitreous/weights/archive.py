@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 import struct
 import zipfile
 import zlib
@@ -111,18 +112,23 @@ def read_directory(path: Path, data: mmap.mmap) -> list[Member]:
     return members
 
 
-def contents(path: Path, data: mmap.mmap, member: Member) -> tuple[mmap.mmap | bytearray, int]:
+def contents(
+    path: Path, data: mmap.mmap, member: Member, *, unsigned: bool = False
+) -> tuple[mmap.mmap | bytearray, int]:
     """Where the bytes of a member are, and at which offset, after its checksum: a stored one stays in the file.
 
     Args:
         path: for messages.
         data: the archive.
         member: from `read_directory`.
+        unsigned: a checksum of 0 means that none was written (torch.serialization.set_crc32_options).
 
     Raises:
         ModelFileError: it cannot be inflated, or its checksum is wrong.
     """
     source, offset = (data, member.start) if member.stored else (_inflate(path, data, member), 0)
+    if unsigned and not member.crc:
+        return source, offset
     with memoryview(source) as whole, whole[offset : offset + member.size] as part:
         if zlib.crc32(part) != member.crc:
             raise damaged(path, f"the checksum of {member.name} is wrong: a bit has changed on disk or on the way")
@@ -154,9 +160,7 @@ def _directory_length(data: mmap.mmap) -> int:
 
 def _check_member(path: Path, info: zipfile.ZipInfo, seen: set[str]) -> None:
     name = PurePosixPath(info.filename)
-    if info.filename != info.orig_filename or name.is_absolute() or {"..", "."} & {*info.filename.split("/")}:
-        raise _refused(path, f"a member is called {info.orig_filename!r}")
-    if "\\" in info.filename or ":" in info.filename:
+    if info.filename != info.orig_filename or name.is_absolute() or {"..", "."} & {*re.split(r"[/\\]", info.filename)}:
         raise _refused(path, f"a member is called {info.orig_filename!r}")
     if info.filename in seen:
         raise _refused(path, f"it has two members called {info.filename}")

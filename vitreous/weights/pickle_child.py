@@ -161,7 +161,12 @@ def is_state(value: object) -> bool:
     """
     if not isinstance(value, Mapping) or not any(isinstance(item, Tensor) for item in value.values()):
         return False
-    return not any(tensors_in(item) for item in value.values() if not isinstance(item, Tensor))
+    others = ((key, item) for key, item in value.items() if not isinstance(item, Tensor))
+    return not any(tensors_in(item) for key, item in others if not _is_training(key))
+
+
+def _is_training(key: object) -> bool:
+    return isinstance(key, str) and ("optim" in key or key == "opt")
 
 
 def choose(tree: object, root: str | None) -> tuple[str, Mapping[str, Any], list[str]]:
@@ -183,12 +188,12 @@ def choose(tree: object, root: str | None) -> tuple[str, Mapping[str, Any], list
         found = {
             key: count for key, value in tree.items() if isinstance(value, Mapping) and (count := tensors_in(value))
         }
-        states = {key: count for key, count in found.items() if key not in ("optimizer", "optim", "opt")}
+        states = [key for key in found if not _is_training(key)]
         key = wanted.pop(0) if wanted else next((key for key in ROOTS if key in states), None)
         if key is None and len(states) == 1:
-            key = next(iter(states))
+            key = states[0]
         if key is None or key not in found:
-            raise _none_or_several(at, key, list(states))
+            raise _none_or_several(at, key, states)
         others = [(f"{at}{_shown(other)}", value) for other, value in tree.items() if other != key]
         ignored += [f"{place}: {_words(value, place)}" for place, value in others]
         tree, at = tree[key], f"{at}{key}/"
@@ -250,7 +255,7 @@ def described(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, li
         storage = tensor.untyped_storage()
         kind = str(tensor.dtype).removeprefix("torch.")
         shape, stride = list(tensor.shape), list(tensor.stride())
-        begin = getattr(storage, "_checkpoint_offset", 0)
+        begin = getattr(storage, "_checkpoint_offset", None)
         tensors[name] = tensor
         places[name] = [kind, shape, stride, tensor.storage_offset(), begin, storage.nbytes()]
     return tensors, places
@@ -287,20 +292,26 @@ def read(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         folder: where values may be put.
     """
     torch.serialization.add_safe_globals([(stand_in(name), name) for name in request["inert"]])
-    path = Path(request["path"])
-    legacy = request["legacy"]
-    if request["script"]:  # torch.load would hand it to torch.jit, or refuse; its data.pkl is like any other
-        torch.serialization._is_torchscript_zip = lambda _: False
-    tree = torch.load(path, map_location="cpu" if legacy else "meta", weights_only=True)
-    if request["script"]:
-        tree = scripted(tree)
-    at, state, ignored = choose(tree, request["root"])
+    in_place = not request["legacy"]
+    at, state, ignored = choose(_load(request, "meta" if in_place else "cpu"), request["root"])
     tensors, places = described(state)
-    if legacy:
-        places = write_values(tensors, folder / "values", 2 * path.stat().st_size)
+    if in_place and any(place[4] is None for place in places.values()):  # a torch that does not say where they lie
+        in_place = False
+        tensors, _ = described(choose(_load(request, "cpu"), request["root"])[1])
+    if not in_place:
+        places = write_values(tensors, folder / "values", 2 * Path(request["path"]).stat().st_size)
     if len(ignored) > _MAX_IGNORED:
         ignored = [*ignored[:_MAX_IGNORED], f"and {len(ignored) - _MAX_IGNORED} more"]
-    return {"tensors": places, "root": at.rstrip("/"), "ignored": ignored, "blob": legacy}
+    return {"tensors": places, "root": at.rstrip("/"), "ignored": ignored, "blob": not in_place}
+
+
+def _load(request: dict[str, Any], device: str) -> object:
+    """What the file holds, unpickled: the one place where that is done."""
+    if not request["script"]:
+        return torch.load(request["path"], map_location=device, weights_only=True)
+    # torch.load would refuse the program or hand it to torch.jit; its data.pkl is like any other
+    torch.serialization._is_torchscript_zip = lambda _: False
+    return scripted(torch.load(request["path"], map_location=device, weights_only=True))
 
 
 def answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:

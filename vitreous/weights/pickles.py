@@ -62,7 +62,8 @@ _MAX_PICKLE = 32 << 20  # bytes of instructions; a model with its optimizer's st
 _MAX_STEPS = 4_000_000
 _MAX_ANSWER = 64 << 20  # bytes
 _MEMORY = 384 << 20  # bytes of address space beyond what the child has when torch is imported
-_SECONDS = 60  # of the child's computing
+_SECONDS = 60  # of the child's computing once torch is imported
+_PATIENCE = 240  # seconds until it is ended, however little of them it got
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "TEMP")  # to find torch
 
 
@@ -115,7 +116,7 @@ def read_pickle(
             remedy="if you trust it, load it yourself and torch.save its state_dict(), with no pickle_protocol given",
         )
     request = {"path": str(path.resolve()), "root": root, "inert": inert, "legacy": members is None, "script": script}
-    limits = {"memory": _MEMORY + (3 * len(data) if members is None else 0), "seconds": _SECONDS}
+    limits = {"memory": _MEMORY + 3 * len(data), "seconds": _SECONDS}
     with tempfile.TemporaryDirectory(prefix="vitreous-", ignore_cleanup_errors=True) as folder:
         answer = _ask_child(path, Path(folder), {**request, **limits})
         _check(path, answer)
@@ -151,7 +152,7 @@ def _listed(path: Path, data: mmap.mmap, members: list[Member] | None, programs:
         found = [member for member in members if re.fullmatch(r"([^/]+/)?data\.pkl", member.name)]
         if len(found) != 1 or found[0].size > _MAX_PICKLE:
             raise damaged(path, "it needs one data.pkl of a sensible size")
-        source, offset = contents(path, data, found[0])
+        source, offset = contents(path, data, found[0], unsigned=True)
         file = io.BytesIO(source[offset : offset + found[0].size])
     names: dict[str, None] = {}
     instructions: set[str] = set()
@@ -194,11 +195,11 @@ def _ask_child(path: Path, folder: Path, request: dict[str, Any]) -> dict[str, A
                 stderr=errors,
                 cwd=folder,
                 env={**kept, **single, "PYTHONPATH": os.pathsep.join(packages)},
-                timeout=4 * _SECONDS,
+                timeout=_PATIENCE,
                 check=False,
             )
     except subprocess.TimeoutExpired as error:
-        raise _beyond(path, f"it was not read after {4 * _SECONDS} s") from error
+        raise _beyond(path, f"it was not read after {_PATIENCE} s") from error
     except OSError as error:
         raise ResourceError(
             "no process could be started to read a pickle in", where=str(path), why=error.strerror
@@ -247,7 +248,7 @@ def _starts(path: Path, data: mmap.mmap, members: list[Member]) -> dict[int, int
         if "/data/" in member.name and member.size:
             if not member.stored:
                 raise damaged(path, f"{member.name} is packed, which torch.save never does")
-            contents(path, data, member)
+            contents(path, data, member, unsigned=True)
             starts[member.start] = member.size
     return starts
 
