@@ -72,11 +72,12 @@ def patches(x: Array, kernel: Array, bias: Array) -> tuple[tuple[int, int], Arra
 
 
 def zoomed(table: Array, grid: tuple[int, int]) -> Array:
-    """The table for a grid, a class row in front left alone; square tables only, as in the original code."""
-    first = len(table) - int(np.sqrt(len(table))) ** 2
-    side = int(np.sqrt(len(table) - first))
-    if (side, side) == grid or len(table) - first != side * side:
+    """The table for a grid, a class row in front left alone; only square ones are zoomed, as in the original code."""
+    if len(table) - grid[0] * grid[1] in (0, 1):
         return table
+    side = int(np.sqrt(len(table)))
+    first = len(table) - side**2
+    assert first in (0, 1), f"{len(table)} rows are no square"
     picture = ndimage.zoom(table[first:].reshape(side, side, -1), (grid[0] / side, grid[1] / side, 1), order=1)
     return np.concatenate([table[:first], picture.reshape(grid[0] * grid[1], -1)])
 

@@ -63,7 +63,8 @@ def test_there_and_back_every_number_is_the_same(tmp_path: Path, to: str) -> Non
     assert [d.name for d in DIALECTS if d.recognises(open_container(tmp_path / "there"))] == [to]
 
     back = convert(tmp_path / "there", tmp_path / "back.safetensors", "native", settings={"image_size": (48, 48)})
-    assert (back.source_dialect, back.dropped) == (to, {})
+    assert back.source_dialect == to
+    assert set(back.dropped) <= {"mask_token"}  # which DINOv2's own files have, and by which they are known
     again = load(tmp_path / "back.safetensors", check=True)
     assert again.state_dict().keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():
@@ -73,7 +74,7 @@ def test_there_and_back_every_number_is_the_same(tmp_path: Path, to: str) -> Non
     changed = {
         f.name for f in dataclasses.fields(ViTConfig) if getattr(model.config, f.name) != getattr(again.config, f.name)
     }
-    assert changed <= {"name", "resample", "drop_path", "dropout", "layer_scale", "norm_eps"}
+    assert changed <= {"name", "resample", "drop_path", "drop_path_schedule", "dropout", "edge", "layer_scale"}
 
 
 @pytest.mark.parametrize("to", ["timm", "huggingface", "torchvision", "openclip"])
@@ -123,7 +124,7 @@ def test_an_allowed_difference_is_measured(tmp_path: Path) -> None:
     other = build(dataclasses.replace(model.config, gelu="tanh")).eval()
     other.load_state_dict(model.state_dict())
     images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    assert abs(float((model(images) - other(images)).abs().max()) - done.max_difference) < 1e-5
+    assert abs(float((model(images) - other(images)).detach().abs().max()) - done.max_difference) < 1e-5
     assert done.max_difference > 1e-5
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from vitreous import console
 from vitreous.cli.answer import NOTHING_WRITTEN, Answer, Common
 from vitreous.cli.flags import positional
+from vitreous.cli.hub import Hub
 from vitreous.cli.words import command, harmless, next_steps
 from vitreous.config import TrainOptions
 from vitreous.results import RunResult
@@ -21,14 +22,17 @@ class Finetune:
     data: str = positional()
     """Folder of class folders, with or without train, val and test above them; or digits, mnist-5k, fashion-mnist."""
     model: str | None = None
-    """What to start from: a model file, a run folder, or a name from `vitreous models` (random weights)."""
+    """What to start from: a model file, a run folder, or a name that `vitreous models` lists. Left out, the best
+    published weights in the cache."""
     dry_run: bool = False
     """Print the plan, and stop before anything is written."""
+    hub: Hub = field(default_factory=Hub)
     training: TrainOptions = field(default_factory=TrainOptions)
     common: Common = field(default_factory=Common)
 
     def answer(self) -> Answer:
         """Train, and say what came out."""
+        self.hub.settle(self.model)
         from vitreous.training import job
 
         if self.dry_run:

@@ -12,6 +12,7 @@ from typing import Literal
 from vitreous import console
 from vitreous.cli.answer import Answer, Common
 from vitreous.cli.flags import positional
+from vitreous.cli.hub import Hub
 from vitreous.cli.paths import find_images
 from vitreous.cli.sheet import Lines, Sheet
 from vitreous.cli.words import command, count, harmless, next_steps, percent, shorten, table
@@ -56,7 +57,7 @@ class Predict:
     """Label images: files, folders and patterns."""
 
     model: str = positional()
-    """A run folder or a model file; a name from `vitreous models` has random weights."""
+    """A run folder, a model file in any dialect, or published weights; an architecture's name has random weights."""
     paths: tuple[str, ...] = positional(metavar="PATH...")
     """Image files, folders of them at any depth, or patterns such as "inbox/*.jpg"."""
     top: int = 3
@@ -65,6 +66,7 @@ class Predict:
     """Write a table here instead of on the screen: a name that ends in .csv or .jsonl."""
     strict: bool = False
     """Exit with 3 when an image could not be read; it is named either way."""
+    hub: Hub = field(default_factory=Hub)
     machine: Machine = field(default_factory=Machine)
     common: Common = field(default_factory=Common)
 
@@ -75,6 +77,7 @@ class Predict:
     def answer(self) -> Answer:
         """Predict, writing each answer down as it comes."""
         images = find_images(self.paths)
+        self.hub.settle(self.model)
         if self.out is None:
             return self._predict(images, None)
         # opened before the model is read, so that a place that cannot be written to shows at once
@@ -134,18 +137,20 @@ class Evaluate:
     """Measure a model on labelled images: how often it is right, and where not."""
 
     model: str = positional()
-    """A run folder or a model file; a name from `vitreous models` has random weights."""
+    """A run folder, a model file in any dialect, or published weights; an architecture's name has random weights."""
     data: str = positional()
     """Folder of class folders, perhaps with train, val and test above; or digits, mnist-5k, fashion-mnist."""
     split: str | None = None
     """Which part of DATA; by default test, then val, then train."""
     root: str | None = None
     """Where a built-in data set lies, if not in its usual place."""
+    hub: Hub = field(default_factory=Hub)
     machine: Machine = field(default_factory=Machine)
     common: Common = field(default_factory=Common)
 
     def answer(self) -> Answer:
         """Evaluate, and say what came out."""
+        self.hub.settle(self.model)
         from vitreous.evaluation.evaluate import evaluate
 
         machine = self.machine

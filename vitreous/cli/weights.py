@@ -11,19 +11,10 @@ from vitreous import console
 from vitreous.architecture import ResNetConfig, Size, ViTConfig
 from vitreous.cli.answer import Answer, Common
 from vitreous.cli.flags import positional
+from vitreous.cli.hub import Hub
 from vitreous.cli.words import command, harmless, next_steps
 from vitreous.errors import UsageError, unknown_name
 from vitreous.results import Conversion
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hub:
-    """Where published weights come from."""
-
-    fetch: bool = False
-    """Fetch a pretrained name that is not in the cache; without this nothing is fetched."""
-    hub_url: str | None = None
-    """A mirror of the Hugging Face hub, or a folder that holds its files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,11 +43,11 @@ class Convert:
     def answer(self) -> Answer:
         """Convert, and say what became of every tensor."""
         settings = parse_settings(self.settings)
+        self.hub.settle(self.source)
         from vitreous.weights.convert import convert
-        from vitreous.weights.load import at_hand
 
         done = convert(
-            at_hand(self.source, fetch=self.hub.fetch, hub_url=self.hub.hub_url),
+            self.source,
             self.target,
             self.to,
             verify=self.verify,

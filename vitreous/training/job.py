@@ -20,12 +20,23 @@ from vitreous.config import TrainOptions
 from vitreous.data.builtin import builtin_names
 from vitreous.errors import DataError, InterruptedRun, UsageError, VitreousError
 from vitreous.evaluation.evaluate import evaluate
+from vitreous.pretrained import is_pretrained_name
 from vitreous.report.words import percent
 from vitreous.results import Evaluation, RunResult
 from vitreous.schema import from_json, to_json
 from vitreous.training.finish import command_line, finish
 from vitreous.training.loop import train
-from vitreous.training.plan import Data, Model, Plan, Verb, describe, environment, make_plan, resolve_recipe
+from vitreous.training.plan import (
+    Data,
+    Model,
+    Plan,
+    Verb,
+    choose_model,
+    describe,
+    environment,
+    make_plan,
+    resolve_recipe,
+)
 from vitreous.training.run import RunFolder, new_folder, read_facts, unfinished_like
 from vitreous.training.signals import StopRequests
 from vitreous.weights.load import load
@@ -163,13 +174,14 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
         command: what to type to do this again, where it is not the verb itself.
     """
     resolve_recipe(verb, options)
+    model = choose_model(verb) if model is None else model
     name = Path(data).resolve().name if isinstance(data, str | Path) else getattr(data, "name", "data")
     asked = {
         "vitreous": vitreous.__version__,
         "verb": verb,
         "options": to_json(options),
         "data_path": _lasting(data, data in builtin_names()) if isinstance(data, str | Path) else None,
-        "model": _lasting(model, isinstance(model, str) and is_model_name(model))
+        "model": _lasting(model, isinstance(model, str) and (is_model_name(model) or is_pretrained_name(model)))
         if isinstance(model, str | Path)
         else None,
         "architecture": to_json(model) if isinstance(model, ViTConfig | ResNetConfig) else None,

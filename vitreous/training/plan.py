@@ -23,6 +23,7 @@ from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.recipe import find_recipe
 from vitreous.training.optim import warmup_steps
+from vitreous.weights.choose import RECOMMENDED, best_cached
 from vitreous.weights.load import open_model
 from vitreous.zoo import find_model
 
@@ -89,12 +90,7 @@ def make_plan(
         choices: of the run that is being resumed, taken over as they are.
     """
     recipe = resolve_recipe(verb, options)
-    if model is None:
-        raise UsageError(
-            f"{verb} needs a model",
-            why="no pretrained weights are at hand to choose from",
-            remedy="--model vit-ti16 (random weights), or --model FILE to start from trained ones",
-        )
+    model = choose_model(verb) if model is None else model
     if fixed := choices["threads"] if choices else options.threads:
         torch.set_num_threads(fixed)
     if isinstance(model, str) and verb == "pretrain":
@@ -125,6 +121,26 @@ def make_plan(
         total_steps=_total_steps(recipe, len(splits.train)),
         threads=torch.get_num_threads(),
     )
+
+
+def choose_model(verb: Verb) -> str:
+    """The name of the model to start from where none was given.
+
+    Args:
+        verb: only "finetune" can choose: the best published weights in the cache.
+
+    Raises:
+        UsageError: there is nothing to choose from.
+    """
+    if verb == "pretrain":
+        raise UsageError("pretrain needs a model", remedy="--model vit-ti16, or another name of `vitreous models`")
+    if (weights := best_cached()) is None:
+        raise UsageError(
+            "finetune needs a model",
+            why="no pretrained weights are in the cache to choose from",
+            remedy=f"--model {RECOMMENDED} --fetch   fetches some; --model vit-ti16 begins from random weights",
+        )
+    return weights.name
 
 
 def resolve_recipe(verb: Verb, options: TrainOptions) -> Recipe:

@@ -24,10 +24,10 @@ from vitreous.weights.adapt import Adapted
 from vitreous.weights.dialect import Dialect, Settings, Target
 from vitreous.weights.equivalent import rewritten
 from vitreous.weights.golden import check_golden, golden_of
-from vitreous.weights.load import adapt, build_from
+from vitreous.weights.load import adapt, build_from, read_any
 from vitreous.weights.mapping import written
 from vitreous.weights.native import save_native
-from vitreous.weights.read import MODEL_FILE, NATIVE, Loaded, find_dialect, find_file, read, retold
+from vitreous.weights.read import MODEL_FILE, NATIVE, Loaded, find_dialect, read, retold
 from vitreous.weights.verify import home_logits
 from vitreous.weights.write import write_container, write_json
 
@@ -67,10 +67,10 @@ def convert(
         UsageError: the target cannot express the source, and what it cannot is named.
         ModelFileError: the source cannot be read, or the written checkpoint does not answer as the source does.
     """
-    path, place = find_file(source), Path(target).expanduser()
+    place = Path(target).expanduser()
     dialect = None if to == NATIVE else find_dialect(to)
     _check_place(place, overwrite)
-    loaded = read(path, settings=settings)
+    loaded, path = read_any(source, settings=settings)
     if loaded.card.architecture is None:
         raise UsageError("the weights of somebody's own module belong to no dialect", where=str(path))
     if loaded.account.dialect != NATIVE:

@@ -48,7 +48,7 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         case "v1":
             understood = _v1(tensors, settings, raw)
         case _:
-            understood = _vit(tensors, settings, raw, two_towers=root.endswith("img/"))
+            understood = _vit(tensors, settings, raw, root)
     heads = [tensors[name] for name in _HEADS if name in tensors]
     zero = (_ZERO_HEAD,) if any(_is_zero(head) for head in heads) else ()
     return dataclasses.replace(understood, dropped=dropped, notes=(*understood.notes, *zero))
@@ -65,18 +65,17 @@ def _is_zero(head: Tensor) -> bool:
     return not bool(head[..., :1].any()) and not bool(head.any())  # one class tells most heads without reading all
 
 
-def _vit(tensors: dict[str, Tensor], settings: Settings, raw: Raw, *, two_towers: bool) -> Understood:
+def _vit(tensors: dict[str, Tensor], settings: Settings, raw: Raw, root: str) -> Understood:
     config, tensors, notes = vit_config(tensors, _stated(settings, ViTConfig), raw)
     form = form_of(config)
     if form != "big_vision":
         tensors = {spelled(name): tensor for name, tensor in tensors.items()}
-    by_vit_jax = any(name.endswith(OLD_TABLES[0]) for name in raw.tensors)
-    preprocess = _squash(config) if two_towers or by_vit_jax else _cover(config)
+    whole = root + OLD_TABLES[0] in raw.tensors or root.endswith("img/")  # vit_jax, LiT, SigLIP
     return Understood(
         form=form,
         architecture=config,
         tensors=tensors,
-        preprocess=preprocess,
+        preprocess=_squash(config) if whole else _cover(config),
         features=_FEATURES.get(config.pool, "attention pooling of the final-norm patches"),
         notes=(*notes, *(() if "gelu" in settings else (_GELU,))),
     )

@@ -16,7 +16,7 @@ from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.position import resample, resample_patches
 from vitreous.weights.container import Raw
 from vitreous.weights.dialect import Settings, Target
-from vitreous.weights.google_names import TABLE, count_of, shape_of, spelled
+from vitreous.weights.google_names import OLD_TABLES, TABLE, count_of, root_of, shape_of, spelled
 from vitreous.weights.google_resnet import google_numerics, v1_config, v1_rules
 from vitreous.weights.mapping import CONV, DENSE, SAME, Layout, Rule, heads_in, heads_out, reshaped, rule, stacked
 from vitreous.zoo import find_model, model_names
@@ -53,7 +53,6 @@ def vit_config(
         grid, fields["prefix_position"] = _grid(tensors, grid, raw, notes)
     else:
         fields["position"] = "sincos" if fields["stem"] is None else "none"
-        fields["prefix_position"] = False
         notes.append(f"no position table: position={settings.get('position', fields['position'])!r}")
     fields["image_size"] = _FLEXIBLE if flexible else _image_size(fields, grid)
     if grid is None and "image_size" not in settings:
@@ -137,13 +136,16 @@ def _stated_grid(tensors: dict[str, Tensor], fields: dict[str, Any], settings: S
 
 
 def _grid(tensors: dict[str, Tensor], grid: Size | None, raw: Raw, notes: list[str]) -> tuple[Size, bool]:
-    """The grid that the position table is made for, square unless it is known, and whether it has a class row."""
+    """The grid that the position table is made for, square unless it is known, and whether a class token has a row."""
     rows = shape_of(tensors, TABLE, 3, raw)[1]
+    # inside the encoder, the table is added behind the class token; at the root, before it, but for migrated files
+    root = root_of(raw.tensors) or ""
+    certain = "cls" in tensors and any(root + name in raw.tensors for name in OLD_TABLES)
     if grid is None:
-        side = math.isqrt(rows)
+        side = math.isqrt(rows - int(certain))
         grid = (side, side)
     extra = rows - grid[0] * grid[1]
-    if extra not in (0, 1):
+    if extra not in (0, 1) or (certain and not extra):
         raise ModelFileError(
             f"the position table has {rows} rows, which are no square grid of patches",
             where=str(raw.path),
@@ -152,8 +154,8 @@ def _grid(tensors: dict[str, Tensor], grid: Size | None, raw: Raw, notes: list[s
     if extra and "cls" not in tensors:
         tensors[TABLE] = tensors[TABLE][:, 1:]
         notes.append("the position table's first row is a class token's, which the model has not: cut off (big_vision)")
-        return grid, False
-    return grid, bool(extra)
+        extra = 0
+    return grid, bool(extra) or "cls" not in tensors
 
 
 def _image_size(fields: dict[str, Any], grid: Size | None) -> Size:

@@ -46,15 +46,9 @@ def nearest(architecture: Architecture) -> Target:
         room["representation_size"] = ()  # the pooler, which stands where a classifier would
     config = expressible(architecture, TITLE, room)
     _refuse(config, family)
-    same = dataclasses.replace(config, **_equivalent(config, family))
-    home: dict[str, Any] = {"rotary_dtype": "float32"} if config.rotary else {}
-    if config.position == "learned":
-        home["resample"] = RESAMPLE.get(family, "bicubic")
-    target, differences = compared(same, home)
-    if config.position in ("sincos", "sincos-mae"):
-        differences += ("positions at other resolutions: computed sines become an interpolated table",)
-    if config.position != "none" and config.grid[0] != config.grid[1]:
-        differences += ("positions at other resolutions: transformers interpolates square grids only",)
+    # positions at other resolutions follow transformers' way, as any model does in another home
+    same = dataclasses.replace(config, **_equivalent(config, family), resample=RESAMPLE.get(family, "bicubic"))
+    target, differences = compared(same, {"rotary_dtype": "float32"} if config.rotary else {})
     return Target(form=_class(target, family) + TO_WRITE, architecture=target, differences=differences)
 
 

@@ -18,7 +18,7 @@ from vitreous.model.create import Model, build, create_model
 from vitreous.weights.adapt import Adapted, Head, Resized, with_channels, with_head, with_patch, with_size
 from vitreous.weights.dialect import Settings, unaccounted
 from vitreous.weights.golden import check_golden
-from vitreous.weights.read import NATIVE, Loaded, find_file, read, retold
+from vitreous.weights.read import NATIVE, Loaded, find_file, find_published, read, read_published, retold
 from vitreous.weights.suspect import nearest_path
 from vitreous.zoo import is_model_name, model_names
 
@@ -84,8 +84,7 @@ def load(
         ModelFileError: missing, damaged, of an unknown kind, or not fitting: missing, spare and misshapen tensors are
             listed in one error, and nothing is half-loaded.
     """
-    path = find_file(source)
-    loaded = read(path, verify=verify, settings=settings)
+    loaded, path = read_any(source, verify=verify, settings=settings)
     if into is not None:
         if head != "keep" or not all(value is None for value in (num_classes, image_size, patch_size, in_channels)):
             raise UsageError(
@@ -108,6 +107,20 @@ def load(
     if loaded.account.dialect != NATIVE:
         console.say(*retold(loaded.account, loaded.card, path), *map(_told, adapted.resized))
     return build_from(adapted, path)
+
+
+def read_any(source: str | Path, *, verify: bool = True, settings: Settings | None = None) -> tuple[Loaded, Path]:
+    """What a person's word for weights holds, in native terms, and where it lies.
+
+    Args:
+        source: see `load`.
+        verify: see `load`.
+        settings: see `load`.
+    """
+    if (weights := find_published(source)) is not None:
+        return read_published(weights, settings=settings)
+    path = find_file(source)
+    return read(path, verify=verify, settings=settings), path
 
 
 def adapt(
@@ -161,10 +174,10 @@ def open_model(
     """The model that a person means, and whether its weights are random.
 
     A text that is a zoo name means random weights, also where a file is called so (`./vit-b16` is the file); any other
-    text is a model file or a run folder. A module is handed on as it is.
+    text is a model file, a run folder or the name of published weights in the cache. A module is handed on as it is.
 
     Args:
-        source: zoo name, file, run folder, config or module.
+        source: zoo name, file, run folder, name of published weights, config or module.
         num_classes: outputs of the head; None keeps what the file or the name says.
         image_size: resolution to use the model at; None keeps what the file or the name says.
         head: what to do with the head of a file.
@@ -178,9 +191,12 @@ def open_model(
         return source, False
     if isinstance(source, ViTConfig | ResNetConfig) or (isinstance(source, str) and is_model_name(source)):
         return create_model(source, num_classes=num_classes, image_size=image_size, seed=seed), True
-    if isinstance(source, str) and not Path(source).expanduser().exists():
+    if isinstance(source, str) and not Path(source).expanduser().exists() and find_published(source) is None:
         raise _neither(source)
     return load(source, num_classes=num_classes, head=head, image_size=image_size), False
+
+
+_ALIGNED = 16  # bytes; a mapped archive puts tensors anywhere
 
 
 def _told(resized: Resized) -> str:
@@ -222,7 +238,13 @@ def _fitting(tensors: Mapping[str, Tensor], model: nn.Module, path: Path) -> dic
         raise unaccounted(
             str(path), type(model).__name__, missing, spare, misshapen, remedy=_guess(missing, spare, misshapen)
         )
-    return {key: value.to(wanted[key].dtype).contiguous() for key, value in tensors.items()}
+    return {key: _usable(value.to(wanted[key].dtype)) for key, value in tensors.items()}
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """The tensor as kernels like it: in rows, and beginning where a vector load may begin."""
+    tensor = tensor.contiguous()
+    return tensor if tensor.data_ptr() % _ALIGNED == 0 else tensor.clone()
 
 
 def _alike(found: Tensor, wanted: Tensor) -> bool:

@@ -65,7 +65,7 @@ class NativeFile:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """Where one tensor lies; offsets count from the end of the header."""
 
     name: str
@@ -89,7 +89,7 @@ def save_native(path: str | Path, model_state: Mapping[str, Tensor], card: Model
     Raises:
         ResourceError: the disk is full or the place cannot be written.
     """
-    entries = _layout(model_state)
+    entries = layout(model_state)
     digest = tensor_digest(model_state)
     record = {"format_version": FORMAT_VERSION, "card": to_json(card), "golden": to_json(golden), "digest": digest}
     header = _sealed(_header(entries, record))
@@ -98,7 +98,7 @@ def save_native(path: str | Path, model_state: Mapping[str, Tensor], card: Model
     def chunks() -> Iterator[bytes | memoryview]:
         yield header
         for entry in entries:  # one at a time: a model on another device is never copied whole
-            yield _bytes(model_state[entry.name])
+            yield raw_bytes(model_state[entry.name])
 
     write_atomically(Path(path), chunks(), size)
     return digest
@@ -159,7 +159,7 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(json.dumps([name, _code(name, tensor), list(tensor.shape)]).encode())
-        digest.update(_bytes(tensor))
+        digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -169,30 +169,48 @@ def _code(name: str, tensor: Tensor) -> str:
     return _CODES[tensor.dtype]
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    """The values of a tensor, without a copy where it lies contiguously on the CPU."""
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """The values of a tensor, without a copy where it lies contiguously on the CPU.
+
+    Args:
+        tensor: any device.
+    """
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _layout(tensors: Mapping[str, Tensor]) -> list[_Entry]:
-    """Entries by name, widest types first so that every value is aligned, as the safetensors library does."""
+def layout(tensors: Mapping[str, Tensor]) -> list[Entry]:
+    """Entries by name, widest types first so that every value is aligned, as the safetensors library does.
+
+    Args:
+        tensors: by name.
+    """
     entries, offset = [], 0
     for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
         tensor = tensors[name]
         _code(name, tensor)
         end = offset + tensor.numel() * tensor.element_size()
-        entries.append(_Entry(name, tensor.dtype, tuple(tensor.shape), offset, end))
+        entries.append(Entry(name, tensor.dtype, tuple(tensor.shape), offset, end))
         offset = end
     return entries
 
 
-def _header(entries: list[_Entry], record: dict[str, Any]) -> bytes:
+def _header(entries: list[Entry], record: dict[str, Any]) -> bytes:
     """Length and header, zeros in the seal's place."""
     meta = {"seal": "0" * 64, "vitreous": json.dumps(record, sort_keys=True, separators=(",", ":"))}
+    return safetensors_header(entries, meta)
+
+
+def safetensors_header(entries: list[Entry], metadata: dict[str, str]) -> bytes:
+    """Length and header of a safetensors file; the same content gives the same bytes.
+
+    Args:
+        entries: from `layout`.
+        metadata: written in its own order.
+    """
     listed = {
         e.name: {"dtype": _CODES[e.dtype], "shape": list(e.shape), "data_offsets": [e.begin, e.end]} for e in entries
     }
-    text = json.dumps({"__metadata__": meta, **listed}, separators=(",", ":")).encode()
+    text = json.dumps({"__metadata__": metadata, **listed}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
@@ -259,7 +277,7 @@ def _json(path: Path, text: str | bytes) -> dict[str, Any]:
     return found
 
 
-def _entries(path: Path, listed: dict[str, Any], room: int) -> list[_Entry]:
+def _entries(path: Path, listed: dict[str, Any], room: int) -> list[Entry]:
     """The tensors, checked to fill the rest of the file without gap or overlap."""
     entries = sorted((_entry(path, name, facts) for name, facts in listed.items()), key=lambda e: (e.begin, e.end))
     offset = 0
@@ -276,7 +294,7 @@ def _entries(path: Path, listed: dict[str, Any], room: int) -> list[_Entry]:
     return entries
 
 
-def _entry(path: Path, name: str, facts: Any) -> _Entry:
+def _entry(path: Path, name: str, facts: Any) -> Entry:
     try:
         dtype, shape, (begin, end) = _DTYPES[facts["dtype"]], tuple(facts["shape"]), facts["data_offsets"]
         whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
@@ -285,16 +303,16 @@ def _entry(path: Path, name: str, facts: Any) -> _Entry:
             raise ValueError("its size does not fit its shape")
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"tensor {name} is described wrongly ({error})") from error
-    return _Entry(name, dtype, shape, begin, end)
+    return Entry(name, dtype, shape, begin, end)
 
 
-def _read_tensors(path: Path, file: BufferedReader, start: int, entries: list[_Entry]) -> dict[str, Tensor]:
+def _read_tensors(path: Path, file: BufferedReader, start: int, entries: list[Entry]) -> dict[str, Tensor]:
     """Every tensor in memory of its own."""
     tensors = {}
     file.seek(start)
     for entry in entries:  # in the order of the file
         tensor = torch.empty(entry.shape, dtype=entry.dtype)
-        if file.readinto(_bytes(tensor)) != entry.end - entry.begin:
+        if file.readinto(raw_bytes(tensor)) != entry.end - entry.begin:
             raise _damaged(path, "it became shorter while it was read")
         tensors[entry.name] = tensor
     return tensors

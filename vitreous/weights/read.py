@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from torch import Tensor
 
 from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, ModelFileError, UsageError, unknown_name
-from vitreous.weights.container import Raw, open_container
+from vitreous.pretrained import Pretrained, find_pretrained, is_pretrained_name
+from vitreous.weights.container import Raw, find_weights, open_container
 from vitreous.weights.dialect import Account, Dialect, Settings, translate
 from vitreous.weights.dino import DINO
 from vitreous.weights.golden import Golden
 from vitreous.weights.google import GOOGLE
+from vitreous.weights.hub import fetch
 from vitreous.weights.huggingface import HUGGINGFACE
 from vitreous.weights.native import is_native, read_native
 from vitreous.weights.open_clip import OPEN_CLIP
@@ -119,6 +122,39 @@ def find_dialect(name: str) -> Dialect:
     raise unknown_name("dialect", name, [NATIVE, *(dialect.name for dialect in DIALECTS)])
 
 
+def find_published(source: str | Path) -> Pretrained | None:
+    """The published weights that a text names; None where it names a path or nothing.
+
+    Args:
+        source: as typed.
+    """
+    if not isinstance(source, str) or Path(source).expanduser().exists() or not is_pretrained_name(source):
+        return None
+    return find_pretrained(source)
+
+
+def read_published(weights: Pretrained, *, settings: Settings | None = None) -> tuple[Loaded, Path]:
+    """Published weights from this machine's caches, with what is known of them beyond their file.
+
+    Args:
+        weights: as listed.
+        settings: see `read`.
+
+    Raises:
+        ResourceError: they are not on this machine; says what fetches them.
+    """
+    path = fetch(weights, offline=True, progress=False)
+    loaded = read(path, settings=settings)
+    preprocess = dataclasses.replace(weights.preprocess, image_size=loaded.card.preprocess.image_size)
+    card = dataclasses.replace(
+        loaded.card,
+        preprocess=preprocess,
+        licence=weights.licence,
+        provenance={**loaded.card.provenance, "published_as": weights.name, "source": weights.source},
+    )
+    return dataclasses.replace(loaded, card=card), path
+
+
 def find_file(source: str | Path) -> Path:
     """The checkpoint that a path means: itself, or the result inside a run folder.
 
@@ -140,7 +176,7 @@ def find_file(source: str | Path) -> Path:
 
 def _native_file(path: Path) -> Path | None:
     """The native file that a path means, if it means one."""
-    file = path / MODEL_FILE if path.is_dir() else path
+    file = find_weights(path)
     return file if is_native(file) else None
 
 
@@ -162,7 +198,9 @@ def retold(account: Account, loaded: ModelCard, path: Path) -> list[str]:
     patch = getattr(config, "patch_size", None)
     cut = f", patch {patch[0]} x {patch[1]}" if patch else ""
     head = f"{config.num_classes:,} outputs" if config.num_classes else "no head"
-    lines = [f"{path.name}: {account.dialect}, {config.name}{cut}, {size} px, {head}; {len(account.mapped)} tensors mapped"]
+    lines = [
+        f"{path.name}: {account.dialect}, {config.name}{cut}, {size} px, {head}; {len(account.mapped)} tensors mapped"
+    ]
     reasons: dict[str, list[str]] = {}
     for name, why in account.dropped.items():
         reasons.setdefault(why, []).append(name)

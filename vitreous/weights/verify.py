@@ -43,9 +43,9 @@ def home_logits(
             remedy="leave --verify out",
         )
     package, answer = _HOMES[dialect]
-    module = _import(package)
-    with torch.inference_mode(), warnings.catch_warnings():
+    with torch.inference_mode(), _without_fake_kernels(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other libraries have to say of themselves
+        module = _import(package)
         logits = answer(file, config, images)
     return logits.float().clone(), f"{package} {getattr(module, '__version__', '')}".strip()
 
@@ -110,9 +110,7 @@ _HOMES: dict[str, tuple[str, Callable[[Path, Architecture, Tensor], Tensor]]] = 
 def _import(package: str) -> ModuleType:
     """The package, also where torchvision was built for CUDA and torch was not."""
     try:
-        with _without_fake_kernels(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(package)
+        return importlib.import_module(package)
     except ImportError as error:
         installed = {"open_clip": "open_clip_torch"}.get(package, package)
         raise ResourceError(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from vitreous.files import write_atomically, write_text
+from vitreous.weights.native import layout, raw_bytes, safetensors_header
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date that every member of a written archive has: zip has no earlier one, and the same content is the same bytes."""
+"""The date of every member of a written archive, zip's earliest: the same content is the same bytes."""
 
 
 def write_container(path: Path, kind: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -31,13 +32,13 @@ def write_container(path: Path, kind: str, tensors: dict[str, Tensor], metadata:
     Raises:
         ResourceError: the disk is full or the place cannot be written.
     """
-    match kind:
-        case "npz":
-            blob = _npz(tensors)
-        case "safetensors":
-            blob = safetensors.torch.save(tensors, metadata=metadata or None)
-        case _:
-            blob = _pickle(tensors)
+    if kind == "safetensors":
+        entries = layout(tensors)
+        header = safetensors_header(entries, dict(sorted(metadata.items())))
+        chunks = itertools.chain([header], (raw_bytes(tensors[entry.name]) for entry in entries))
+        write_atomically(path, chunks, len(header) + sum(entry.end - entry.begin for entry in entries))
+        return
+    blob = _npz(tensors) if kind == "npz" else _pickle(tensors)
     write_atomically(path, [blob], len(blob))
 
 
