@@ -226,14 +226,14 @@ _FOREIGN = {
     "page": "this is a web page: the download probably failed",
     "lfs": "Git LFS pointer",
     "zeros": "begins with nothing but zeros",
-    "pickle": "this is a PyTorch pickle, as torch.save writes",
-    "old-pickle": "this is a Python pickle",
-    "npz": r"this is a NumPy archive \(\.npz\)",
+    "pickle": r"(?s)no dialect .* has such names.*1 tensors: head.weight \(2,\)",
+    "old-pickle": r"(?s)no dialect .* has such names.*1 tensors: head.weight \(2,\)",
+    "npz": r"(?s)no dialect .* has such names.*1 tensors: weights \(3,\)",
     "npy": r"this is a single NumPy array \(\.npy\)",
     "gzip": "this is a gzip archive",
     "jpeg": "this is a JPEG picture",
-    "broken-zip": "this is a zip archive, and a damaged one",
-    "plain": r"(?s)not written by vitreous.*it has 2 tensors, but neither architecture",
+    "broken-zip": "its zip directory cannot be read",
+    "plain": r"(?s)no dialect .* has such names.*2 tensors: head.bias \(1,\), head.weight \(2,\)",
     "random": "does not begin as a safetensors file does",
 }
 
@@ -253,10 +253,9 @@ def test_paths_that_lead_nowhere_say_where_they_might(tmp_path: Path) -> None:
         load(tmp_path / "fotos.safetensors")
     with pytest.raises(ModelFileError, match=r"there is no folder .*/nowhere either"):
         load(tmp_path / "nowhere" / "model.safetensors")
-    with pytest.raises(ModelFileError, match=r"(?s)holds no model\.safetensors.*it holds photos\.safetensors"):
-        load(tmp_path)
+    assert load(tmp_path).config.depth == 3  # the one model file of a folder is meant by the folder
     (tmp_path / "other").mkdir()
-    with pytest.raises(ModelFileError, match="it is not a run folder"):
+    with pytest.raises(ModelFileError, match="there is no model file in this folder"):
         load(tmp_path / "other")
     (tmp_path / "other" / "run.json").write_text("{}")
     with pytest.raises(ModelFileError, match=r"(?s)has not finished.*vitreous resume .*/other"):

@@ -176,7 +176,7 @@ def _difference(model: Model, made: Path, aim: Target, where: str, allow_differe
     config = aim.architecture
     stated = {"num_heads": config.num_heads, "image_size": config.image_size} if isinstance(config, ViTConfig) else {}
     native = aim.form == NATIVE
-    again = read(made, settings=None if native else stated)
+    again = read(made, settings={} if native else stated)
     logits, back = model(_images(model)), build_from(adapt(again), made)(_images(model))
     difference, largest = float((logits - back).abs().max()), max(1.0, float(logits.abs().max()))
     if difference > TOLERANCE * largest and not allow_difference:

@@ -307,11 +307,12 @@ def read(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _load(request: dict[str, Any], device: str) -> object:
     """What the file holds, unpickled: the one place where that is done."""
-    if not request["script"]:
-        return torch.load(request["path"], map_location=device, weights_only=True)
-    # torch.load would refuse the program or hand it to torch.jit; its data.pkl is like any other
-    torch.serialization._is_torchscript_zip = lambda _: False
-    return scripted(torch.load(request["path"], map_location=device, weights_only=True))
+    with open(request["path"], "rb") as file:  # a file has no name by which torch.load could take it for safetensors
+        if not request["script"]:
+            return torch.load(file, map_location=device, weights_only=True)
+        # torch.load would refuse the program or hand it to torch.jit; its data.pkl is like any other
+        torch.serialization._is_torchscript_zip = lambda _: False
+        return scripted(torch.load(file, map_location=device, weights_only=True))
 
 
 def answer(request: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def read(path: Path, *, verify: bool = True, settings: Settings | None = None) -
     """Every tensor of a checkpoint under its native name, and what became of each.
 
     Args:
-        path: a file, or a folder that holds one.
+        path: from `find_file`.
         verify: check the digest that a native file carries.
         settings: what a person states of a foreign file because names and shapes cannot tell it: fields of the
             architecture, and `root`, which of several sets of weights in a pickle to take.
@@ -57,11 +57,10 @@ def read(path: Path, *, verify: bool = True, settings: Settings | None = None) -
         ModelFileError: missing, damaged, in no dialect that is known, or not fitting.
     """
     settings = dict(settings or {})
-    native = _native_file(path)
-    if native is not None:
+    if is_native(path):
         if settings:
-            raise UsageError("a native model file states everything itself", where=str(native), why=_listed(settings))
-        file = read_native(native, verify=verify)
+            raise UsageError("a native model file states everything itself", where=str(path), why=_listed(settings))
+        file = read_native(path, verify=verify)
         account = Account(dialect=NATIVE, mapped=tuple(sorted(file.tensors)), dropped={}, ignored=(), notes=())
         return Loaded(card=file.card, tensors=file.tensors, account=account, golden=file.golden)
     root = settings.pop("root", None)
@@ -171,13 +170,8 @@ def find_file(source: str | Path) -> Path:
                 "this run has not finished: it has no model yet", where=str(path), remedy=f"vitreous resume {path}"
             )
         return path / MODEL_FILE
-    return path
-
-
-def _native_file(path: Path) -> Path | None:
-    """The native file that a path means, if it means one."""
     file = find_weights(path)
-    return file if is_native(file) else None
+    return file if is_native(file) else path
 
 
 def _listed(settings: dict[str, object]) -> str:
