@@ -48,7 +48,6 @@ _OTHERS = re.compile(  # names of Meta's own DINO files, which are timm's for th
 _DROPPED = (
     (re.compile(r"mask_token"), "stands for patches that are hidden in pre-training"),
     (re.compile(r"decoder_(embed|pos_embed|norm|pred|blocks)\b.*"), "a decoder: only the encoder is used"),
-    (re.compile(r"n_averaged"), "counts the models that were averaged"),
     (re.compile(r"(.*\.)?rope\.(freqs_cos|freqs_sin|bands|periods|pos_embed\w*)"), "computed, and equal"),
     (re.compile(r".*\.attn\.k_bias"), "always zero"),
 )
@@ -61,10 +60,20 @@ _SPELLINGS = (  # EVA-02's own names (EVA-02/asuka/modeling_finetune.py)
 )
 
 
+_COUNT = "n_averaged"
+"""What torch.optim.swa_utils.AveragedModel puts beside the model that it wraps."""
+
+
+def _plain_names(raw: Raw) -> dict[str, Tensor]:
+    """The tensors without what wrappers, trainers and transformers' TimmWrapper put in front of every name."""
+    inside = {name: tensor for name, tensor in raw.tensors.items() if name != _COUNT}
+    return unwrapped(inside, "timm_model.", "model.", "backbone.")
+
+
 def _recognises(raw: Raw) -> bool:
     if raw.kind == "npz":
         return False
-    names = unwrapped(raw.tensors, "timm_model.", "model.", "backbone.")
+    names = _plain_names(raw)
     if is_resnet(names):
         return True
     mask = names.get("mask_token")
@@ -74,11 +83,10 @@ def _recognises(raw: Raw) -> bool:
 
 def _understand(raw: Raw, settings: Settings) -> Understood:
     known = stated(raw)
-    found = unwrapped(
-        {name: t for name, t in raw.tensors.items() if name != "n_averaged"}, "timm_model.", "model.", "backbone."
-    )
+    found = _plain_names(raw)
     dropped = {name: why for name in found for pattern, why in _DROPPED if pattern.fullmatch(name)}
-    dropped |= {name: why for name in raw.tensors if name == "n_averaged" for why in ("counts averaged models",)}
+    if _COUNT in raw.tensors:
+        dropped[_COUNT] = "counts the models that were averaged"
     tensors = {name: tensor for name, tensor in found.items() if name not in dropped}
     notes: list[str] = []
     architecture: Architecture

@@ -10,8 +10,9 @@ from vitreous.weights.timm_config import family
 from vitreous.zoo import find_model
 
 _SIZES = {192: "ti", 384: "s", 512: "m", 768: "b", 1024: "l", 1152: "so400m", 1280: "h", 1408: "g", 1664: "G"}
+_SIZES_BY_DEPTH = {(32, 1): "mu", (1536, 40): "g-opt", (1536, 48): "G-opt", (1792, 56): "e"}
 _STEMS: dict[tuple[int, ...], str] = {(): "r", (2, 2, 2, 2): "r26", (3, 4, 9): "r50", (3, 4, 6, 3): "r50"}
-_UNITS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152, (3, 24, 36, 3): 200}
+_UNITS: dict[tuple[int, ...], int] = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152, (3, 24, 36, 3): 200}
 _FREE = ("image_size", "num_classes", "in_channels", "gelu", "norm_eps", "resample", "edge", "representation_size")
 _FREE_RESNET = ("image_size", "num_classes", "in_channels", "norm_eps", "standardize", "standardize_eps", "padding")
 
@@ -27,7 +28,8 @@ def called(config: Architecture) -> str:
         depth = _UNITS.get(config.layers, "-".join(map(str, config.layers)))
         name = f"{style}-r{depth}x{config.width_factor}"
         return name if _is(name, config) else f"{name} by units"
-    size, kind = _SIZES.get(config.embed_dim, f"{config.embed_dim}x{config.depth}-"), family(config)
+    width, depth, kind = config.embed_dim, config.depth, family(config)
+    size = _SIZES.get(width) or _SIZES_BY_DEPTH.get((width, depth), f"{width}x{depth}-")
     pool = {"mean": "-gap", "map": "-map"}.get(config.pool, "")
     stem = _STEMS.get(config.stem.layers, "resnet") + "+" if config.stem else ""
     patch = 16 if stem == "r+" else config.stride[0]

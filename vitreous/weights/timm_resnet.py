@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -131,7 +131,7 @@ def nearest_stem(config: ResNetConfig) -> tuple[ResNetConfig, Differences]:
     return _as_home(config, "same")
 
 
-def _as_home(config: ResNetConfig, padding: str) -> tuple[ResNetConfig, Differences]:
+def _as_home(config: ResNetConfig, padding: Literal["same", "symmetric"]) -> tuple[ResNetConfig, Differences]:
     home = dataclasses.replace(config, **_HOME, padding=padding)
     differences = []
     if config.norm_eps != home.norm_eps:
