@@ -38,7 +38,7 @@ def draw_wide(model: Model, seed: int = 0) -> Model:
     generator = torch.Generator().manual_seed(seed)
     for name, value in tensors(model).items():
         noise = torch.randn(value.shape, generator=generator)
-        if value.ndim == 1:
+        if value.ndim < 2:
             drawn = 1 + 0.4 * noise if name.endswith("weight") else 0.4 * noise
         else:
             drawn = 0.7 * noise if value.shape[0] == 1 else noise / math.sqrt(value[0].numel())

@@ -1,4 +1,4 @@
-"""Image towers of OpenCLIP and of OpenAI's CLIP (open_clip/transformer.py, VisionTransformer), alone or with their text.
+"""Image towers of OpenCLIP and of OpenAI's CLIP (open_clip/transformer.py, VisionTransformer), with text or alone.
 
 Towers that OpenCLIP borrows from timm, such as SigLIP's, are in `open_clip_trunk.py`. What the tensors do not tell
 (heads, the form of GELU, pooling) stands in `open_clip_config.json`.
@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitreous.architecture import Architecture, ViTConfig, as_pair
+from vitreous.architecture import Architecture, Size, ViTConfig
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.errors import ConfigError, ModelFileError, UsageError
 from vitreous.weights import open_clip_trunk
@@ -110,10 +110,12 @@ def _refuse(where: str, tensors: Mapping[str, Tensor], vision: Mapping[str, Any]
     wrong = [name for name in _BEYOND if vision.get(name)]
     if vision.get("attentional_pool") or any(name.startswith("attn_pool.") for name in tensors):
         wrong.append("attentional_pool")
-    if vision.get("pool_type", "tok") not in _POOLS:
+    if str(vision.get("pool_type", "tok")) not in _POOLS:
         wrong.append(f"pool_type={vision['pool_type']!r}")
     known = {"act_kwargs": ("approximate",), "norm_kwargs": ("eps",)}
-    wrong += [f"{key}.{name}" for key, names in known.items() for name in vision.get(key) or {} if name not in names]
+    wrong += [
+        f"{key}.{name}" for key, names in known.items() for name in _kwargs(where, vision, key) if name not in names
+    ]
     if wrong:
         raise ModelFileError(
             "this image tower has parts that are not known here", where=where, why=", ".join(wrong), remedy=_OTHERS
@@ -123,26 +125,26 @@ def _refuse(where: str, tensors: Mapping[str, Tensor], vision: Mapping[str, Any]
 _OTHERS = "OpenCLIP itself runs it; here are class token and mean, with plain attention"
 
 
+def _kwargs(where: str, vision: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """`norm_kwargs` or `act_kwargs`."""
+    found = vision.get(name) or {}
+    if not isinstance(found, dict):
+        raise ModelFileError(f"{name} in open_clip_config.json is {found!r}", where=where)
+    return found
+
+
 def _infer(
     where: str, tensors: Mapping[str, Tensor], model: Mapping[str, Any], settings: Settings, *, openai: bool
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Every field of the architecture, and what was assumed."""
-    vision, notes = model.get("vision_cfg", {}), []
+    vision: Mapping[str, Any] = model.get("vision_cfg", {})
+    notes: list[str] = []
     wanted = ("conv1.weight", "positional_embedding", "transformer.resblocks.0.mlp.c_fc.weight")
     if missing := [name for name in wanted if name not in tensors]:
         raise unaccounted(where, OPEN_CLIP.title, missing, [], [])
     D, channels, *patch = tensors["conv1.weight"].shape
-    stated = dict(settings)
-    if "width" in vision and "head_width" in vision:
-        stated.setdefault("num_heads", int(vision["width"]) // int(vision["head_width"]))
-    elif "width" in vision:  # where nothing is said, heads are 64 wide
-        stated.setdefault("num_heads", int(vision["width"]) // 64)
-    rows = len(tensors["positional_embedding"]) - 1
-    size = (patch[0], patch[1])
-    if "image_size" in vision and "image_size" not in stated:
-        asked = as_pair(vision["image_size"])
-        if (asked[0] // size[0]) * (asked[1] // size[1]) == rows:
-            stated["image_size"] = asked
+    rows, size = len(tensors["positional_embedding"]) - 1, (patch[0], patch[1])
+    stated = _stated(where, vision, size, rows) | dict(settings)
     gelu, note = _gelu(model, openai)
     if note and "gelu" not in settings:
         notes.append(note)
@@ -166,10 +168,32 @@ def _infer(
         "pool": _POOLS[vision.get("pool_type", "tok")],
         "pool_norm": "after" if vision.get("final_ln_after_pool") else "before",
         "gelu": gelu,
-        "norm_eps": float((vision.get("norm_kwargs") or {}).get("eps", 1e-5)),
+        "norm_eps": _kwargs(where, vision, "norm_kwargs").get("eps", 1e-5),
         "resample": "bicubic-antialias",
         "edge": "crop",
     }, tuple(notes)
+
+
+def _stated(where: str, vision: Mapping[str, Any], patch: Size, rows: int) -> dict[str, Any]:
+    """Heads and resolution, as far as the configuration tells them."""
+    found: dict[str, Any] = {}
+    match vision:
+        case {"width": int(width), "head_width": int(each)} if each > 0:
+            found["num_heads"] = width // each
+        case {"width": int(width)} if "head_width" not in vision:  # where nothing is said, heads are 64 wide
+            found["num_heads"] = width // 64
+        case {"width": _} | {"head_width": _}:
+            raise ModelFileError("width or head_width in open_clip_config.json is no number", where=where)
+    match vision.get("image_size"):
+        case int(side):
+            asked = side, side
+        case [int(height), int(width)]:
+            asked = height, width
+        case _:
+            return found
+    if (asked[0] // patch[0]) * (asked[1] // patch[1]) == rows:  # else it has been resized, and the rows tell
+        found["image_size"] = asked
+    return found
 
 
 def _gelu(model: Mapping[str, Any], openai: bool) -> tuple[str, str | None]:
@@ -195,10 +219,10 @@ def _preprocess(where: str, look: Mapping[str, Any], config: ViTConfig) -> Prepr
             resize="squash" if look.get("resize_mode") == "squash" else "cover",
             crop_ratio=1.0,
             interpolation=look.get("interpolation", "bicubic"),
-            mean=tuple(look.get("mean", _MEAN)),
-            std=tuple(look.get("std", _STD)),
+            mean=tuple(float(value) for value in look.get("mean", _MEAN)),
+            std=tuple(float(value) for value in look.get("std", _STD)),
         )
-    except ConfigError as error:
+    except (ConfigError, TypeError, ValueError) as error:
         raise ModelFileError("preprocess_cfg is not as OpenCLIP writes it", where=where, why=str(error)) from error
 
 

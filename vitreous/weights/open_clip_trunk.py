@@ -7,7 +7,7 @@ towers only: OpenCLIP builds a trunk by the name of a timm factory and nothing e
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -21,16 +21,15 @@ from vitreous.weights.plain_vit import EQUIVALENT, compared, expressible
 from vitreous.weights.timm import TIMM
 
 _FORM = "trunk "
-_SIGLIP: dict[tuple[int, int, int], tuple[str, tuple[int, ...]]] = {  # width, depth, patch: name, resolutions
-    (768, 12, 16): ("vit_base_patch16_siglip", (224, 256, 384, 512)),
-    (768, 12, 32): ("vit_base_patch32_siglip", (256,)),
-    (1024, 24, 16): ("vit_large_patch16_siglip", (256, 384, 512)),
-    (1152, 27, 14): ("vit_so400m_patch14_siglip", (224, 378, 384)),
-    (1152, 27, 16): ("vit_so400m_patch16_siglip", (256, 384, 512)),
-    (1536, 40, 16): ("vit_giantopt_patch16_siglip", (256, 384)),
+_SIGLIP: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {  # width, depth, MLP, heads, patch: name, resolutions
+    (768, 12, 3072, 12, 16): ("vit_base_patch16_siglip", (224, 256, 384, 512)),
+    (768, 12, 3072, 12, 32): ("vit_base_patch32_siglip", (256,)),
+    (1024, 24, 4096, 16, 16): ("vit_large_patch16_siglip", (256, 384, 512)),
+    (1152, 27, 4304, 16, 14): ("vit_so400m_patch14_siglip", (224, 378, 384)),
+    (1152, 27, 4304, 16, 16): ("vit_so400m_patch16_siglip", (256, 384, 512)),
+    (1536, 40, 6144, 16, 16): ("vit_giantopt_patch16_siglip", (256, 384)),
 }
 _TANH = ("vit_base_patch32", "vit_so400m_patch16", "vit_giantopt")  # factories that came with SigLIP 2
-_MLP_DIMS = {768: 3072, 1024: 4096, 1152: 4304, 1536: 6144}
 
 
 def is_one(names: Mapping[str, Tensor], prefix: str = "visual.") -> bool:
@@ -59,10 +58,11 @@ def understand(
         raise ModelFileError("this tower has a head of several layers, which is not known here", where=str(raw.path))
     inside = {_inside(name): tensor for name, tensor in tensors.items()}
     understood = TIMM.understand(dataclasses.replace(raw, tensors=inside, sidecars=_config(vision, look)), settings)
-    theirs = _outside("head.proj.weight" in tensors)
+    projected = "head.proj.weight" in tensors
+    theirs = _outside(projected)
     return dataclasses.replace(
         understood,
-        form=_FORM + understood.form,
+        form=f"{_FORM}{understood.form}{' projected' if projected else ''}",
         tensors={theirs(name): tensor for name, tensor in understood.tensors.items()},
         dropped={theirs(name): why for name, why in understood.dropped.items()},
     )
@@ -117,30 +117,28 @@ def vision_cfg(config: ViTConfig) -> dict[str, Any]:
 
 def _factory(config: ViTConfig) -> str:
     """The name of timm's factory for a SigLIP tower."""
-    high, wide = config.patch_size
-    name, sizes = _SIGLIP.get((config.embed_dim, config.depth, high), ("", ()))
-    own = (config.image_size[0], config.image_size[0]), (high, high), _MLP_DIMS.get(config.embed_dim), 3, 16
-    heads = 12 if config.embed_dim == 768 else 16
-    found = config.image_size, (high, wide), config.mlp_dim, config.in_channels, config.num_heads + 16 - heads
-    if own != found or config.image_size[0] not in sizes:
+    shape = config.embed_dim, config.depth, config.mlp_dim, config.num_heads, config.patch_size[0]
+    name, sizes = _SIGLIP.get(shape, ("", ()))
+    (high, wide), (rows, columns) = config.image_size, config.patch_size
+    if high not in sizes or high != wide or rows != columns or config.in_channels != 3:
         raise UsageError(
             "OpenCLIP has attention pooling in the published sizes of SigLIP only",
-            why=f"width {config.embed_dim}, depth {config.depth}, patches of {high}, {config.image_size} pixels",
+            why=f"this is {config.embed_dim} wide, {config.depth} deep, patches {rows} x {columns}, {high} x {wide} px",
             remedy="--to timm or --to huggingface",
         )
-    return f"{name}_{config.image_size[0]}"
+    return f"{name}_{high}"
 
 
 def _inside(name: str) -> str:
-    return name.removeprefix("trunk.").replace("head.proj.", "head.", 1)
+    return "head." + name.removeprefix("head.proj.") if name.startswith("head.proj.") else name.removeprefix("trunk.")
 
 
-def _outside(projected: bool) -> Any:
+def _outside(projected: bool) -> Callable[[str], str]:
     """From timm's names to OpenCLIP's."""
 
     def named(name: str) -> str:
         if projected and name.startswith("head."):
-            return name.replace("head.", "head.proj.", 1)
+            return "head.proj." + name.removeprefix("head.")
         return f"trunk.{name}"
 
     return named
