@@ -309,7 +309,9 @@ def test_names_on_disk_are_theirs(name: str, tmp_path: Path) -> None:
 
 PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
     "ViT": ("ViTImageProcessorPil", {"size": {"height": 40, "width": 48}}),
-    "ViT, other scale": ("ViTImageProcessorPil", {"size": 40, "rescale_factor": 1 / 127.5, "image_mean": [1.0, 0.9, 0.8]}),
+    "ViT, another scale": (
+        "ViTImageProcessorPil", {"size": 40, "rescale_factor": 1 / 127.5, "image_mean": [1.0, 0.9, 0.8]},
+    ),
     "CLIP": ("CLIPImageProcessorPil", {"size": {"shortest_edge": 45}, "crop_size": {"height": 40, "width": 40}}),
     "DINOv2": ("BitImageProcessorPil", {"size": {"shortest_edge": 46}, "crop_size": 40, "resample": 2}),
     "SigLIP": ("SiglipImageProcessorPil", {"size": {"height": 40, "width": 40}}),

@@ -58,6 +58,23 @@ class Stated:
         """A field, or what its absence means; None where that is unknown."""
         return self.values.get(key, DEFAULTS[self.model_type].get(key))
 
+    def number(self, key: str, absent: float) -> float:
+        """A field that is a number.
+
+        Args:
+            key: of config.json.
+            absent: where neither the file nor the family says one.
+
+        Raises:
+            ModelFileError: it is something else.
+        """
+        value = self.get(key)
+        if value is None:
+            return absent
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ModelFileError(f"{key} in config.json is no number: {value!r}", where=self.where)
+        return value
+
     def agree(self, key: str, measured: object) -> None:
         """Refuse a field that says something else than the weights.
 
@@ -113,20 +130,19 @@ def stated_config(where: str, family: str, sidecar: dict[str, Any] | None) -> St
     return Stated(where, sidecar is not None, values, kind if kind in DEFAULTS else family, str(named))
 
 
-def activation(stated: Stated, key: str = "hidden_act") -> str:
+def activation(stated: Stated) -> str:
     """Our name of the GELU that a config.json names.
 
     Args:
         stated: the config.json.
-        key: the field.
 
     Raises:
         ModelFileError: it is no GELU that is known here.
     """
-    name = stated.get(key)
-    if name not in _ACTIVATIONS:
+    name = stated.get("hidden_act")
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise ModelFileError(
-            f"{key} {name!r} is no activation that is known here",
+            f"hidden_act {name!r} is no activation that is known here",
             where=stated.where,
             remedy=f"known: {', '.join(_ACTIVATIONS)}",
         )

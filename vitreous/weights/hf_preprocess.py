@@ -44,7 +44,7 @@ _SHORT_SIDE = ("CLIP", "Bit")
 """Processors to which a size of one number is the shorter side's; to others it is a square."""
 
 _Filter = Literal["nearest", "bilinear", "bicubic", "box", "lanczos"]
-_FILTERS: dict[object, _Filter] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
+_FILTERS: dict[str, _Filter] = {"0": "nearest", "1": "lanczos", "2": "bilinear", "3": "bicubic", "4": "box"}
 _NUMBERS: dict[str, int] = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4}
 
 
@@ -75,7 +75,7 @@ def read_preprocess(
         said = _PROCESSORS[kind] | sidecar
     frame = _frame(where, said, kind, image_size, notes)
     mean, std = _normalisation(where, said)
-    chosen = _FILTERS.get(said.get("resample"))
+    chosen = _FILTERS.get(str(said.get("resample")))
     if chosen is None:
         notes.append(f"preprocessing: resampling filter {said.get('resample')!r} is not known here; bicubic instead")
     try:

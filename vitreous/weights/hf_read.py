@@ -190,7 +190,7 @@ def _shapes(found: Found, stated: Stated, form: str) -> dict[str, Any]:
         if stated.values.get("pooler_act", "tanh") != "tanh":
             raise ModelFileError(f"a pooler with {stated.values['pooler_act']!r} in place of tanh", where=stated.where)
     if any(name.endswith("layer_scale1.lambda1") for name in tensors):
-        fields["layer_scale"] = float(stated.values.get("layerscale_value", 1.0))
+        fields["layer_scale"] = float(stated.number("layerscale_value", 1.0))
     return fields
 
 
@@ -212,19 +212,19 @@ def _numerics(stated: Stated, found: Found, settings: Settings, notes: list[str]
     """The fields that no shape tells: from config.json, or the family's own and said so."""
     family, width = found.family.name, found.encoder[f"{found.family.patches}.weight"].shape[0]
     gated = any(".mlp.weights_in." in name or ".mlp.gate_proj." in name for name in found.encoder)
-    heads = stated.get("num_attention_heads") if stated.there else None
+    heads = stated.number("num_attention_heads", 12) if stated.there else None
     if heads is None:
         heads = count_heads(stated.where, width, settings, _HEADS | _OTHER_HEADS.get(family, {}))
-    fields: dict[str, Any] = {"num_heads": heads, "norm_eps": stated.get("layer_norm_eps")}
+    fields: dict[str, Any] = {"num_heads": heads, "norm_eps": float(stated.number("layer_norm_eps", 1e-6))}
     if not gated:
         fields["gelu"] = activation(stated)
     elif family == "dinov3_vit" and stated.values.get("hidden_act", "silu") not in ("silu", "swish"):
         raise ModelFileError(f"a gated MLP with {stated.values['hidden_act']!r} in place of silu", where=stated.where)
     if family == "dinov3_vit":
-        fields |= {"position": "none", "rotary": "dinov3", "rotary_base": float(stated.get("rope_theta"))}
+        fields |= {"position": "none", "rotary": "dinov3", "rotary_base": float(stated.number("rope_theta", 100.0))}
     fields["resample"] = RESAMPLE.get(family, "bicubic")
     for key, field in (("hidden_dropout_prob", "dropout"), ("drop_path_rate", "drop_path")):
-        fields[field] = float(stated.values.get(key) or 0.0)
+        fields[field] = float(stated.number(key, 0.0))
     fields["drop_path_schedule"] = "constant"
     if not stated.there:
         told = {"num_heads": "heads", "norm_eps": "epsilon of the norms", "gelu": "GELU"}
@@ -264,6 +264,13 @@ def _check(stated: Stated, config: ViTConfig, settings: Settings) -> None:
     stated.agree("use_swiglu_ffn", config.mlp == "swiglu")
     stated.agree("use_gated_mlp", config.mlp == "swiglu")
     stated.agree("qkv_bias", config.qkv_bias != "none")
+    for key, there in (
+        ("query_bias", config.qkv_bias != "none"),
+        ("key_bias", config.qkv_bias == "all"),
+        ("proj_bias", config.proj_bias),
+        ("mlp_bias", config.mlp_bias),
+    ):
+        stated.agree(key, there)
     if config.registers and not stated.model_type.startswith("deit"):
         stated.agree("num_register_tokens", config.registers)
     patch = pair_of(stated, "patch_size")
