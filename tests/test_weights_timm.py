@@ -366,6 +366,8 @@ NATIVE: dict[str, dict[str, Any]] = {  # ours, as timm can hold it without a dif
     "five channels": {"in_channels": 5},
     "odd hidden width": {"mlp_dim": 47},
     "no positions": {"position": "none"},
+    "sines": {"position": "sincos", "pool": "mean"},
+    "sines of MAE beside a class token": {"position": "sincos-mae", "registers": 2},
     "rotary": {"rotary": "eva", "rotary_base": 500.0, "embed_dim": 48},
     "rotary, grid": {"rotary": "eva", "rotary_grid": (4, 7), "embed_dim": 48, "position": "none", "norm_eps": 1e-5},
     "rotary of DINOv3": {"rotary": "dinov3", "embed_dim": 48, "registers": 2, "norm_eps": 1e-5, "layer_scale": 0.1},
@@ -384,9 +386,17 @@ def test_our_models_in_timm(case: str, tmp_path: Path) -> None:
     native = dataclasses.replace(model.config, resample="bicubic-antialias")
     ours_there = build(native)
     ours_there.load_state_dict(model.state_dict())
-    for size in ((24, 40), (48, 20) if case == "rectangular patches" else (40, 16)):
+    elsewhere = () if "sines" in case else ((48, 20) if case == "rectangular patches" else (40, 16),)
+    for size in ((24, 40), *elsewhere):  # at other sizes timm interpolates sines, we compute them
         same("timm, from ours", f"{case}, {size[0]} x {size[1]} px", ours_there.eval(), other, size, channels)
     same("timm, from ours", f"{case}, read back", read_back(tmp_path), other, (24, 40), channels)
+
+
+def test_sines_are_checked() -> None:
+    """A table that is stated to be of sines, and is not, does not fit."""
+    other, _ = small("vit_base_patch16_224", no_embed_class=True)
+    with pytest.raises(ModelFileError, match="none of sincos"):
+        ours(raw(other.state_dict()), **SETTINGS, position="sincos")
 
 
 BECOMES: dict[str, tuple[dict[str, Any], str]] = {

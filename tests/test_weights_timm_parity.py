@@ -103,6 +103,12 @@ def test_published_sizes(family: str) -> None:
     same(f"timm {family}", name, mine, other, (224, 224))
 
 
+def group_epsilon(model: nn.Module) -> float:
+    """The one epsilon of all its group norms, which is too small to show in logits."""
+    (eps,) = {module.eps for module in model.modules() if isinstance(module, nn.GroupNorm)}
+    return eps
+
+
 HYBRIDS = {
     "R+Ti/16": ("vit_tiny_r_s16_p8_224", (64, 96), 8),
     "R26+S/32": ("vit_small_r26_s32_224", (64, 96), 1),
@@ -119,6 +125,7 @@ def test_hybrids(family: str, tmp_path: Path) -> None:
     args = SMALL | {"img_size": size, "patch_size": patch}
     other = theirs(name, 3, dynamic_img_size=True, **args)
     mine = ours(raw(other.state_dict()), num_heads=4, image_size=size)
+    assert mine.config.stem.norm_eps == group_epsilon(other)
     for shape in (size, size[::-1], (128, 64)):
         same(f"timm hybrid {family}", f"narrow, {shape[0]} x {shape[1]} px", mine, other, shape)
     assert saved(mine, tmp_path) == ()
@@ -141,6 +148,7 @@ def test_published_bit(tmp_path: Path) -> None:
     other = theirs("resnetv2_50x1_bit", 1, num_classes=11)
     mine = ours(raw(other.state_dict()))
     assert mine.config.name == "bit-r50x1"
+    assert mine.config.norm_eps == group_epsilon(other)
     for size in ((96, 96), (75, 118)):
         same("timm BiT", f"resnetv2_50x1_bit, {size[0]} x {size[1]} px", mine, other, size)
     assert saved(mine, tmp_path) == ()

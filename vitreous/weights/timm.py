@@ -24,6 +24,7 @@ from torch import Tensor
 from vitreous.architecture import Architecture, ResNetConfig, Size, ViTConfig, as_pair
 from vitreous.errors import ModelFileError
 from vitreous.model.create import build
+from vitreous.model.position import sincos
 from vitreous.schema import from_json
 from vitreous.weights.container import Raw
 from vitreous.weights.dialect import Dialect, Settings, Understood, unaccounted
@@ -349,6 +350,8 @@ def _rule(name: str, architecture: Architecture, form: str) -> Rule:
         return rule(name, name)
     if name == "pos_embed" and architecture.registers and architecture.num_prefix_positions:
         return rule(name, name, layout=_register_rows(architecture.num_prefix_positions, architecture.registers))
+    if name == "patch_embed.proj.weight" and architecture.position in ("sincos", "sincos-mae"):
+        return rule(name, name, "pos_embed", layout=_beside_sines(architecture))
     if architecture.stem and not architecture.stem.layers:  # a stem alone has no floor of its own in timm
         return rule(name, name.replace("patch_embed.backbone.stem.", "patch_embed.backbone."))
     if form.startswith("eva") and (scale := re.fullmatch(r"(blocks\.\d+)\.ls([12])\.gamma", name)):
@@ -368,6 +371,18 @@ def _register_rows(own: int, count: int) -> Layout:
         lambda table: torch.cat([table[:, :own], table[:, own + count :]], dim=1),
         lambda table: (torch.cat([table[:, :own], table.new_zeros(1, count, table.shape[2]), table[:, own:]], dim=1),),
     )
+
+
+def _beside_sines(config: ViTConfig) -> Layout:
+    """A tensor beside the table of sines, which timm has for a parameter and we compute."""
+    table = sincos(config.grid, config.embed_dim, "sincos" if config.position == "sincos" else "sincos-mae")
+
+    def read(tensor: Tensor, found: Tensor) -> Tensor:
+        if found.shape != table.shape or not torch.allclose(found.float(), table, atol=1e-5):
+            raise RuntimeError(f"the table is none of {config.position}")
+        return tensor
+
+    return Layout(read, lambda tensor: (tensor, table))
 
 
 TIMM = Dialect(

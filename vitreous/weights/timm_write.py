@@ -63,8 +63,6 @@ def nearest(architecture: Architecture) -> Target:
     if config.rotary_dtype != "float32":
         changes["rotary_dtype"] = "float32"
         differences.append(f"rotary periods: {config.rotary_dtype} becomes float32")
-    if config.position in ("sincos", "sincos-mae"):  # a table of the same numbers
-        changes |= {"position": "learned", "prefix_position": False}
     target = dataclasses.replace(config, **changes)
     return Target(form="eva" + _gate(target) if eva else "vit", architecture=target, differences=tuple(differences))
 
@@ -191,7 +189,7 @@ def _vit(config: ViTConfig) -> tuple[str, dict[str, Any]]:
         "proj_bias": config.proj_bias,
         "init_values": config.layer_scale or 0,
         "reg_tokens": config.registers,
-        "pos_embed": "learn" if config.position == "learned" else "none",
+        "pos_embed": "none" if config.position == "none" else "learn",
         "pre_norm": config.pre_norm,
         "fc_norm": config.pool_norm == "after",
     }
@@ -228,7 +226,7 @@ def _eva(config: ViTConfig) -> tuple[str, dict[str, Any]]:
         "scale_mlp": config.mlp_norm,
         "scale_attn_inner": config.attn_norm,
         "num_reg_tokens": config.registers,
-        "use_abs_pos_emb": config.position == "learned",
+        "use_abs_pos_emb": config.position != "none",
         "use_rot_pos_emb": rotary,
         "use_pre_transformer_norm": config.pre_norm,
         "use_post_transformer_norm": config.pool_norm == "before",
