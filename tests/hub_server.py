@@ -99,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _note(self) -> Request:
-        request = Request(self.command, unquote(urlsplit(self.path).path), dict(self.headers.items()))
+        headers = {name.title(): value for name, value in self.headers.items()}
+        request = Request(self.command, unquote(urlsplit(self.path).path), headers)
         self.served.asked.append(request)
         return request
 

@@ -78,7 +78,7 @@ def fetch(
         ResourceError: no network, no permission, or no room.
     """
     wanted = _wanted(pretrained)
-    endpoint = _endpoint(hub_url)
+    endpoint = endpoint_of(hub_url)
     if isinstance(endpoint, Path):
         return _from_folder(wanted, endpoint)
     home = home_of(wanted.location, cache)
@@ -160,8 +160,12 @@ def _wanted(pretrained: Pretrained | str) -> _Wanted:
     return _Wanted(name=entry.name, location=entry.location, sha256=entry.sha256, terms=terms)
 
 
-def _endpoint(hub_url: str | None) -> str | Path | None:
-    """A mirror, a folder, or None for the usual places."""
+def endpoint_of(hub_url: str | None) -> str | Path | None:
+    """Another hub, the folder that stands for one, or None for the usual places.
+
+    Args:
+        hub_url: as typed after --hub-url; HF_ENDPOINT where nothing was.
+    """
     given = hub_url or os.environ.get("HF_ENDPOINT")
     if not given:
         return None
