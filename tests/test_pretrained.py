@@ -18,7 +18,7 @@ from vitreous.pretrained import (
     is_pretrained_name,
     pretrained_names,
 )
-from vitreous.zoo import is_model_name
+from vitreous.zoo import find_model, is_model_name
 
 EVERY = all_pretrained()
 ON_TIMM = [entry for entry in EVERY if isinstance(entry.location, HubFile) and entry.location.repo.startswith("timm/")]
@@ -156,7 +156,10 @@ def test_what_is_told_is_consistent() -> None:
 
 
 def test_zoo_names_are_used_where_the_zoo_has_them() -> None:
-    """An architecture that timm would name and the zoo has too is called by the zoo's name."""
-    plain = [e for e in EVERY if is_model_name(e.architecture)]
-    assert [] == [e.name for e in plain if not e.architecture.startswith(("vit-", "r", "bit-"))]
-    assert len(plain) > 60
+    """Every zoo-style name parses, at the resolution of its weights; no other name is one that the zoo would parse."""
+    ours = [entry for entry in EVERY if "_" not in entry.architecture]
+    assert len(ours) > 150
+    for entry in ours:
+        config = find_model(entry.architecture)
+        assert entry.family == "bit" or config.image_size == entry.image_size, entry.name
+    assert [] == [e.name for e in EVERY if "_" in e.architecture and is_model_name(e.architecture)]
