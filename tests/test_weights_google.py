@@ -371,7 +371,7 @@ def test_a_block_that_is_missing_is_not_closed_over() -> None:
 
 def test_a_number_out_of_all_proportion_builds_nothing() -> None:
     """A name is no reason to make a million blocks."""
-    arrays = google.vit_arrays() | {"Transformer/encoderblock_999999999/LayerNorm_0/scale": np.ones(28)}
+    arrays = google.vit_arrays() | {"Transformer/encoderblock_999999/LayerNorm_0/scale": np.ones(28)}
     with pytest.raises(ModelFileError, match="numbered wrongly"):
         native(arrays)
 
@@ -383,12 +383,30 @@ def test_one_part_in_two_spellings_is_refused() -> None:
         native(arrays | {"pos_embedding": arrays["Transformer/posembed_input/pos_embedding"]})
 
 
-@pytest.mark.parametrize("name", ["embedding/kernel", "Transformer/encoderblock_0/MlpBlock_3/Dense_0/kernel"])
-def test_shapes_that_tell_nothing_are_refused(name: str) -> None:
-    """A kernel of another rank, an empty one, or none."""
-    for value in (np.ones((3, 4, 5), np.float32), np.ones((0, 0), np.float32)):
-        with pytest.raises(ModelFileError):
-            native(google.vit_arrays() | {name: value})
+DECIDING = (
+    "embedding/kernel",
+    "pos_embedding",
+    "Transformer/encoderblock_0/MultiHeadDotProductAttention_0/query/kernel",
+    "Transformer/encoderblock_0/MlpBlock_0/Dense_0/kernel",
+    "MAPHead_0/probe",
+    "pre_logits/kernel",
+    "head/kernel",
+)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (10**12, 0), (1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("name", DECIDING)
+def test_shapes_that_tell_nothing_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    """Empty arrays, and those with other axes, end in our error and never in another's."""
+    with pytest.raises(ModelFileError):
+        native(google.vit_arrays(depth=1, pool="map", hidden=17) | {name: np.ones(shape, np.float32)})
+
+
+def test_a_stack_that_claims_a_billion_blocks_is_refused() -> None:
+    """An empty array of any length has no bytes."""
+    arrays = {k: v for k, v in google.vit_arrays().items() if "encoderblock" not in k}
+    with pytest.raises(ModelFileError, match="encoderblock_0"):
+        native(arrays | {"Transformer/encoderblock/LayerNorm_0/scale": np.ones((10**12, 0), np.float32)})
 
 
 # writing

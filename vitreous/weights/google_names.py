@@ -22,7 +22,8 @@ OLD_TABLES = ("Transformer/posembed_input/pos_embedding", "Transformer/pos_embed
 
 _ROOT = re.compile(
     r"((?:params/|opt/target/)?(?:img/)?)"
-    r"(?:embedding|conv_root|root_block/conv_root|resnet/root_block/standardized_conv2d(?:_\d+)?)/kernel"
+    r"(?:(?:embedding|conv_root|root_block/conv_root|resnet/root_block/standardized_conv2d(?:_\d+)?)/kernel"
+    r"|Transformer/encoder_norm/scale)"
 )
 _MIXER = re.compile(r"(?:params/|opt/target/)?MixerBlock_\d+/.+")
 _TRAINING = re.compile(r"opt/(?!target/).+|opt_state/.+|step|(?:extra|chrono)/.+")
@@ -39,6 +40,8 @@ _PRE_LINEN = (  # Linen counts each class of a block on its own, the older API c
 )
 _BLOCK = re.compile(r"(Transformer/encoderblock_\d+)/(\w+)/(.+)")
 _STACK = "Transformer/encoderblock/"
+_MOST_BLOCKS = 1000
+"""Far more than anybody has; an empty array could claim any number."""
 _INLINED = re.compile(r"probe|(?:LayerNorm|MlpBlock|MultiHeadDotProductAttention)_\d+/.+")
 _IN_MAP_HEAD = re.compile(r"MAPHead_0/(LayerNorm|MlpBlock|MultiHeadDotProductAttention)_\d+/(.+)")
 _GROUP_NORM = re.compile(r"(?:.*/)?(?:gn\d|gn_root|gn_proj|norm-pre-head|group_norm)/(?:scale|bias|gamma|beta)")
@@ -134,7 +137,7 @@ def _vit(name: str, tensor: Tensor, inlined: bool) -> list[tuple[str, Tensor]]:
     """One array under its present name, or one for each block where the blocks are stacked (lax.scan)."""
     if name in OLD_TABLES:
         return [(TABLE, tensor)]
-    if name.startswith(_STACK) and tensor.ndim:
+    if name.startswith(_STACK) and tensor.ndim and tensor.shape[0] <= _MOST_BLOCKS:
         rest = name.removeprefix(_STACK)
         parts = ((f"Transformer/encoderblock_{i}/{rest}", part) for i, part in enumerate(tensor.unbind(0)))
         return [(_renumbered(part_name, _LINEN), part) for part_name, part in parts]

@@ -56,8 +56,8 @@ def v1_config(tensors: dict[str, Tensor], settings: Settings, raw: Raw) -> ResNe
 def _config(
     style: str, at: str, root: tuple[int, ...], tensors: dict[str, Tensor], fields: Settings, raw: Raw
 ) -> ResNetConfig:
-    stages = count_of(tensors, rf"{at}block(\d+)/", 1, raw)
-    layers = tuple(count_of(tensors, rf"{at}block{stage + 1}/unit(\d+)/", 1, raw) for stage in range(stages))
+    stages = count_of(tensors, rf"{at}block(\d{{1,6}})/", 1, raw)
+    layers = tuple(count_of(tensors, rf"{at}block{stage + 1}/unit(\d{{1,6}})/", 1, raw) for stage in range(stages))
     if root[3] % 64:
         raise ModelFileError(
             "the root convolution has a width that no such ResNet has",

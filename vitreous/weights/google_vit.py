@@ -88,7 +88,7 @@ def _unfolded(
         return tensors, None, []
     rows, width = shape_of(tensors, "embedding/kernel", 2, raw)
     channels = int(settings.get("in_channels", 3))
-    side = math.isqrt(rows // channels)
+    side = math.isqrt(rows // max(channels, 1))
     if side * side * channels != rows:
         raise ModelFileError(
             f"embedding/kernel has {rows} rows, which are no square patch of {channels} channels",
@@ -114,7 +114,7 @@ def _shapes(tensors: dict[str, Tensor], raw: Raw) -> dict[str, Any]:
         "patch_size": (height, width),
         "in_channels": channels,
         "embed_dim": dim,
-        "depth": count_of(tensors, _BLOCK + r"(\d+)/", 0, raw),
+        "depth": count_of(tensors, _BLOCK + r"(\d{1,6})/", 0, raw),
         "num_heads": shape_of(tensors, f"{first}/{_ATTENTION}/query/kernel", 3, raw)[1],
         "mlp_dim": shape_of(tensors, f"{first}/{_MLP}/Dense_0/kernel", 2, raw)[1],
         "num_classes": ends.get("head", 0),
