@@ -166,6 +166,16 @@ def test_reading(name: str, tmp_path: Path) -> None:
     assert equal_states(model.state_dict(), ours(other, on_disk(other, tmp_path)).state_dict())
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "wrong", [{"gelu": "tanh"}, {"norm_eps": 1e-3}, {"num_heads": 4}, {"resample": "bilinear-corners"}]
+)
+def test_the_wrong_numerics_are_seen(wrong: dict[str, Any]) -> None:
+    """Each option that no shape tells moves the answer by more than the tolerance."""
+    other, images = theirs(*MODELS["ViT, classifier"]), random_images(56, 56)
+    assert (ours(other, **wrong)(images) - answer(other, images)).abs().max() > 1e-4
+
+
 REAL: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ViT-S/16": (
         "ViTForImageClassification", "ViTConfig",

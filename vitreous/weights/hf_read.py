@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitreous.architecture import ViTConfig, feature_words
+from vitreous.architecture import Resample, ViTConfig, feature_words
 from vitreous.errors import ModelFileError
 from vitreous.weights.container import Raw
 from vitreous.weights.dialect import Settings, Understood
@@ -42,12 +42,11 @@ _OTHER_HEADS = {  # where a family's sizes are cut into other heads
     "dinov2_with_registers": {1536: 24},
     "dinov3_vit": {1280: 20, 4096: 32},
 }
-RESAMPLE = {"dinov2_with_registers": "bicubic-antialias"}
+RESAMPLE: dict[str, Resample] = {"dinov2_with_registers": "bicubic-antialias"}
 """How interpolate_pos_encoding differs from the plain bicubic of all others (transformers/models/*/modeling_*.py)."""
 
 _SIZES = ("ti", "s", "b", "l", "so400m", "h", "g", "g-opt", "G", "e")
 _SHORT = {"dinov2_with_registers": "dinov2", "dinov3_vit": "dinov3", "clip_vision_model": "clip", "deit": "deit"}
-_PREFIX_ROWS = {"vit": 1, "deit": 2, "dinov2": 1, "dinov2_with_registers": 1, "clip_vision_model": 1}
 
 
 def understand(raw: Raw, settings: Settings) -> Understood:
@@ -122,6 +121,8 @@ def _form(found: Found, stated: Stated, notes: list[str]) -> str:
         case "siglip_vision_model":
             if "classifier" not in heads and "head.probe" in found.encoder:
                 return "SiglipVisionModel"
+            if "classifier" not in heads:
+                notes.append("neither attention pooling nor a classifier: features are the mean of the patches")
             _drop(found, "head.", "attention pooling: the classifier reads the mean of the patches")
             return "SiglipForImageClassification"
     if "classifier" in heads:
@@ -245,7 +246,7 @@ def _resolution(
         if said is None and "image_size" not in settings:
             notes.append("image size 224 x 224: no tensor depends on it")
     else:
-        rows = table.shape[-2] - 1 * bool(fields["class_token"]) - fields["distill_token"]
+        rows = table.shape[-2] - int(fields["class_token"]) - int(fields["distill_token"])
         if said is not None and "image_size" not in settings:
             grid = said[0] // patch[0], said[1] // patch[1]
             if grid[0] * grid[1] != rows:
