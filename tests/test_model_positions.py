@@ -40,7 +40,15 @@ from vitreous.weights.adapt import Adapted, with_size
 Grid = tuple[int, int]
 Array = NDArray[np.float64]
 
-GRIDS = [((3, 5), (6, 10)), ((3, 5), (9, 4)), ((8, 7), (3, 9)), ((12, 9), (5, 2)), ((7, 7), (12, 5)), ((4, 1), (2, 3))]
+GRIDS = [
+    ((3, 5), (6, 10)),
+    ((3, 5), (9, 4)),
+    ((8, 7), (3, 9)),
+    ((12, 9), (5, 2)),
+    ((7, 7), (12, 5)),
+    ((4, 1), (2, 3)),
+    ((5, 1), (7, 1)),
+]
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

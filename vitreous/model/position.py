@@ -195,7 +195,8 @@ def resample_patches(kernel: Float[Tensor, "D C p q"], size: Size) -> Float[Tens
 
     The new kernel answers to a resized patch as the old one did to the patch itself: with B the matrix that resizes a
     patch (bilinear), it is pinv(B^T) times the old kernel (Beyer et al., "FlexiViT", 2023, section 3.4 and appendix A;
-    big_vision/models/proj/flexi/vit.py). Shrinking and enlarging again loses nothing the smaller patch could hold.
+    big_vision/models/proj/flexi/vit.py). Exact for enlarged patches, the nearest for shrunk ones; every step of a chain
+    may lose something, so it is best to start from the kernel as it was trained.
 
     Args:
         kernel: weights of the patch projection.
@@ -204,8 +205,12 @@ def resample_patches(kernel: Float[Tensor, "D C p q"], size: Size) -> Float[Tens
     source = (kernel.shape[2], kernel.shape[3])
     if source == size:
         return kernel
-    basis = torch.eye(source[0] * source[1], dtype=torch.float64, device=kernel.device).reshape(-1, 1, *source)
-    resized = F.interpolate(basis, size=size, mode="bilinear", align_corners=False, antialias=True)
-    matrix = resized.flatten(1)  # B^T: (p * q, r * s)
-    new = kernel.double().flatten(2) @ torch.linalg.pinv(matrix).T
-    return new.reshape(*kernel.shape[:2], *size).to(kernel.dtype)
+    # B is the Kronecker product of a matrix for rows and one for columns, and so is its pseudo-inverse
+    high, wide = (torch.linalg.pinv(_resize_matrix(*pair, kernel.device)) for pair in zip(source, size, strict=True))
+    return torch.einsum("dcpq,pr,qs->dcrs", kernel.double(), high, wide).to(kernel.dtype)
+
+
+def _resize_matrix(old: int, new: int, device: torch.device) -> Float[Tensor, "new old"]:
+    """What a bilinear resize, antialiased where it shrinks, does to a line of pixels."""
+    columns = torch.eye(old, dtype=torch.float64, device=device)[None, None]  # a picture, resized downwards alone
+    return F.interpolate(columns, size=(new, old), mode="bilinear", align_corners=False, antialias=True)[0, 0]
