@@ -318,3 +318,13 @@ def test_the_file_is_called_as_metas() -> None:
     assert model.card is None
     package = DINO.package(dataclasses.replace(model.config, name="dinov2-s14-reg4"), ModelCard(), "write")
     assert ("pickle", "dinov2_s14_reg4_pretrain.pth") == (package.kind, package.file_name)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4, 5, 6)])
+@pytest.mark.parametrize("case", ["DINOv2 with registers", "DINOv3 with gates"])
+def test_misshapen(case: str, shape: tuple[int, ...]) -> None:
+    """Any tensor of another shape is an error of the file, the mask token excepted, which is not used."""
+    tensors = state(case, depth=1)
+    for name in tensors.keys() - {"mask_token"}:
+        with pytest.raises(ModelFileError):
+            ours(tensors | {name: torch.ones(shape)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import sys
 import types
 from collections.abc import Mapping
@@ -303,3 +304,13 @@ def test_a_trunk_with_a_projection() -> None:
     assert (11, False) == (ours.config.num_classes, ours.config.head_bias)
     images = random_images(160, 160)
     agree("timm trunk in OpenCLIP", "test_vit at 160 px", ours(images), tower(images), against=by())
+
+
+@pytest.mark.parametrize("name", list(theirs(layers=1).state_dict()))
+@pytest.mark.parametrize("shape", [(), (2, 3, 4, 5, 6)])
+def test_misshapen(name: str, shape: tuple[int, ...]) -> None:
+    """A tensor of any other shape is one error that names it."""
+    with pytest.raises(ModelFileError, match=re.escape(name)):
+        read(
+            OPEN_CLIP, raw(theirs(layers=1).state_dict() | {name: torch.ones(shape)}), num_heads=4, image_size=(24, 36)
+        )

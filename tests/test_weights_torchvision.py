@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -163,3 +164,11 @@ def test_what_cannot_be_written_is_named() -> None:
     target = TORCHVISION.nearest(dataclasses.replace(config, gelu="tanh", norm_eps=1e-12, layer_scale=0.1))
     assert ("GELU: tanh becomes erf", "epsilon of the norms: 1e-12 becomes 1e-06") == target.differences
     assert (None, "erf") == (target.architecture.layer_scale, target.architecture.gelu)
+
+
+@pytest.mark.parametrize("name", list(theirs(num_layers=1).state_dict()))
+@pytest.mark.parametrize("shape", [(), (2, 3, 4, 5, 6)])
+def test_misshapen(name: str, shape: tuple[int, ...]) -> None:
+    """Any tensor of another shape is one error that names it."""
+    with pytest.raises(ModelFileError, match=re.escape(name)):
+        ours(theirs(num_layers=1).state_dict() | {name: torch.ones(shape)})

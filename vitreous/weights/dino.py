@@ -7,6 +7,7 @@ dimensions, `mlp.w12`, `qkv.bias_mask`, blocks in chunks. A file that has none o
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from vitreous.weights.plain_vit import (
     expressible,
     find_image_size,
     settle,
+    shape_of,
     unwrapped,
 )
 
@@ -84,10 +86,7 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         raise ModelFileError("another norm for the class token than for the patches is not known here", where=where)
     dropped = {name: why for name in found for pattern, why in _DROPPED if pattern.match(name)}
     tensors = _tidy({name: tensor for name, tensor in found.items() if name not in dropped})
-    try:
-        fields, notes = _infer(where, tensors, found, settings)
-    except KeyError as error:
-        raise ModelFileError(f"this DINO file lacks {error}", where=where, remedy="fetch it again") from error
+    fields, notes = _infer(raw, tensors, found, settings)
     config = settle(fields, settings)
     if "name" not in settings:
         config = dataclasses.replace(config, name=_name(config))
@@ -112,11 +111,12 @@ def _tidy(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _infer(
-    where: str, tensors: Mapping[str, Tensor], found: Mapping[str, Tensor], settings: Settings
+    raw: Raw, tensors: Mapping[str, Tensor], found: Mapping[str, Tensor], settings: Settings
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Every field of the architecture that names and shapes tell, and what was assumed."""
-    D, channels, *patch = tensors["patch_embed.proj.weight"].shape
-    registers = tensors.get("register_tokens", tensors.get("storage_tokens"))
+    where, shape = str(raw.path), functools.partial(shape_of, raw, DINO.title, tensors)
+    D, channels, *patch = shape("patch_embed.proj.weight", 4)
+    registers = next((shape(name, 3)[1] for name in ("register_tokens", "storage_tokens") if name in tensors), 0)
     gated = "blocks.0.mlp.w3.weight" in tensors
     fields: dict[str, Any] = {
         "patch_size": (patch[0], patch[1]),
@@ -124,20 +124,20 @@ def _infer(
         "embed_dim": D,
         "depth": count_blocks(tensors, r"blocks\.(\d+)\."),
         "mlp": "swiglu" if gated else "gelu",
-        "mlp_dim": tensors["blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"].shape[1],
+        "mlp_dim": shape(f"blocks.0.mlp.{'w3' if gated else 'fc2'}.weight", 2)[1],
         "mlp_bias": f"blocks.0.mlp.{'w3' if gated else 'fc2'}.bias" in tensors,
         "proj_bias": "blocks.0.attn.proj.bias" in tensors,
         "qkv_bias": "all" if "blocks.0.attn.qkv.bias" in tensors else "none",
         "layer_scale": 1e-5 if "blocks.0.ls1.gamma" in tensors else None,
-        "registers": 0 if registers is None else registers.shape[1],
-        **_classifier(where, tensors, D),
+        "registers": registers,
+        **(_classifier(where, shape("linear_head.weight", 2), D) if "linear_head.weight" in tensors else _NO_HEAD),
     }
     if "pos_embed" in tensors:
-        rows = tensors["pos_embed"].shape[1] - 1
+        rows = shape("pos_embed", 3)[1] - 1
         return fields | {
             "image_size": find_image_size(where, rows, (patch[0], patch[1]), settings),
             "num_heads": count_heads(where, D, settings, _HEADS),
-            "resample": "bicubic-antialias" if registers is not None else "bicubic-offset",
+            "resample": "bicubic-antialias" if registers else "bicubic-offset",
             "norm_eps": 1e-6,
         }, ()
     if any(name.endswith(".qkv.bias_mask") for name in found):
@@ -148,19 +148,19 @@ def _infer(
     return fields, (note, "epsilon of the norms: 1e-5, as in all published DINOv3 models")
 
 
-def _classifier(where: str, tensors: Mapping[str, Tensor], width: int) -> dict[str, Any]:
+_NO_HEAD = {"num_classes": 0}
+
+
+def _classifier(where: str, head: tuple[int, ...], width: int) -> dict[str, Any]:
     """What a `linear_head` makes of the backbone (dinov2/hub/classifiers.py)."""
-    head = tensors.get("linear_head.weight")
-    if head is None:
-        return {"num_classes": 0}
-    if head.shape[1] != 2 * width:
+    if head[1] != 2 * width:
         raise ModelFileError(
             "this head reads class tokens of several blocks, which no model here hands out to a head",
             where=where,
-            why=f"it is {head.shape[1]} wide, class token and mean of the patches are {2 * width}",
+            why=f"it is {head[1]} wide, class token and mean of the patches are {2 * width}",
             remedy="take the head of one layer: dinov2_*_linear_head.pth, not *_linear4_head.pth",
         )
-    return {"num_classes": len(head), "pool": "cls+mean"}
+    return {"num_classes": head[0], "pool": "cls+mean"}
 
 
 def _rotation(where: str, found: Mapping[str, Tensor], settings: Settings, width: int) -> tuple[dict[str, Any], str]:
@@ -169,10 +169,14 @@ def _rotation(where: str, found: Mapping[str, Tensor], settings: Settings, width
     if periods is None:
         heads = count_heads(where, width, settings, _HEADS | {1152: 18, 1280: 20, 4096: 32})
         return {"num_heads": heads, "rotary": "dinov3"}, "rotary base: 100, as in all published DINOv3 models"
-    count = len(periods)
+    count = periods.numel()
+    if periods.ndim != 1 or not count or width % (4 * count):
+        raise ModelFileError(
+            "the rotary periods fit no number of heads", where=where, why=f"{tuple(periods.shape)} for {width} channels"
+        )
     exponents, known = torch.arange(count, dtype=torch.float32) / count, periods.float()
     likely = float(known[-1]) ** (count / (count - 1)) if count > 1 else 100.0
-    for base in (100.0, 10_000.0, round(likely), likely):
+    for base in (base for base in (100.0, 10_000.0, round(likely), likely) if base > 1):
         exact = base**exponents
         for dtype, rounded in (("float32", exact), ("bfloat16", exact.bfloat16().float())):
             if torch.allclose(rounded, known, rtol=1e-6, atol=0.0):
@@ -193,11 +197,13 @@ def _take_bias_apart(where: str, tensors: dict[str, Tensor], found: Mapping[str,
     for name, mask in found.items():
         if not name.endswith(".qkv.bias_mask"):
             continue
+        if mask.ndim != 1 or len(mask) % 3:
+            raise ModelFileError(f"{name} is {tuple(mask.shape)}: no mask of three biases", where=where)
         q, k, v = mask.chunk(3)
         if not mask.isnan().all() and not ((q == 1).all() and (v == 1).all() and not k.nan_to_num().any()):
             raise ModelFileError(f"{name} is another mask than one that leaves out the biases of keys", where=where)
         bias = _CHUNK.sub(r"blocks.\1", name.removesuffix("_mask"))
-        if bias in tensors:
+        if bias in tensors and tensors[bias].shape == mask.shape:
             q, _, v = tensors.pop(bias).chunk(3)
             tensors |= {f"{bias}.query": q, f"{bias}.value": v}
 

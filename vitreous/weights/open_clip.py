@@ -7,6 +7,7 @@ Towers that OpenCLIP borrows from timm, such as SigLIP's, are in `open_clip_trun
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.errors import ConfigError, ModelFileError, UsageError
 from vitreous.weights import open_clip_trunk
 from vitreous.weights.container import Raw
-from vitreous.weights.dialect import Dialect, Package, Settings, Target, Understood, unaccounted
+from vitreous.weights.dialect import Dialect, Package, Settings, Target, Understood
 from vitreous.weights.mapping import DENSE, Rule, pair, reshaped, rule
 from vitreous.weights.plain_vit import (
     EQUIVALENT,
@@ -28,6 +29,7 @@ from vitreous.weights.plain_vit import (
     expressible,
     find_image_size,
     settle,
+    shape_of,
     unwrapped,
 )
 
@@ -70,7 +72,7 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         )
     vision = model.get("vision_cfg", {})
     _refuse(where, tensors, vision)
-    fields, notes = _infer(where, tensors, model, settings, openai=any(name in dropped for name in _ARCHIVE))
+    fields, notes = _infer(raw, tensors, model, settings, openai=any(name in dropped for name in _ARCHIVE))
     config = settle(fields, settings)
     if "name" not in settings:
         config = dataclasses.replace(config, name=_name(config))
@@ -134,23 +136,21 @@ def _kwargs(where: str, vision: Mapping[str, Any], name: str) -> Mapping[str, An
 
 
 def _infer(
-    where: str, tensors: Mapping[str, Tensor], model: Mapping[str, Any], settings: Settings, *, openai: bool
+    raw: Raw, tensors: Mapping[str, Tensor], model: Mapping[str, Any], settings: Settings, *, openai: bool
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Every field of the architecture, and what was assumed."""
+    where, notes = str(raw.path), list[str]()
     vision: Mapping[str, Any] = model.get("vision_cfg", {})
-    notes: list[str] = []
-    wanted = ("conv1.weight", "positional_embedding", "transformer.resblocks.0.mlp.c_fc.weight")
-    if missing := [name for name in wanted if name not in tensors]:
-        raise unaccounted(where, OPEN_CLIP.title, missing, [], [])
-    D, channels, *patch = tensors["conv1.weight"].shape
-    rows, size = len(tensors["positional_embedding"]) - 1, (patch[0], patch[1])
+    shape = functools.partial(shape_of, raw, OPEN_CLIP.title, tensors)
+    D, channels, *patch = shape("conv1.weight", 4)
+    rows, size = shape("positional_embedding", 2)[0] - 1, (patch[0], patch[1])
     stated = _stated(where, vision, size, rows) | dict(settings)
     gelu, note = _gelu(model, openai)
     if note and "gelu" not in settings:
         notes.append(note)
     if not vision and "pool" not in settings:
         notes.append("pooling: the class token, as nearly all CLIP models; settings={'pool': 'mean'} for CLIPA's")
-    head = tensors.get("proj")
+    projected = "proj" in tensors
     return {
         "image_size": find_image_size(where, rows, size, stated),
         "patch_size": size,
@@ -158,9 +158,9 @@ def _infer(
         "embed_dim": D,
         "depth": count_blocks(tensors, r"transformer\.resblocks\.(\d+)\."),
         "num_heads": count_heads(where, D, stated, _HEADS),
-        "mlp_dim": len(tensors["transformer.resblocks.0.mlp.c_fc.weight"]),
-        "num_classes": 0 if head is None else head.shape[-1],
-        "head_bias": head is None,
+        "mlp_dim": shape("transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
+        "num_classes": shape("proj", 2)[1] if projected else 0,
+        "head_bias": not projected,
         "patch_bias": False,
         "pre_norm": "ln_pre.weight" in tensors,
         "layer_scale": 1e-5 if "transformer.resblocks.0.ls_1.gamma" in tensors else None,

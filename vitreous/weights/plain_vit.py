@@ -13,7 +13,8 @@ from torch import Tensor
 from vitreous.architecture import Architecture, ResNetConfig, Size, ViTConfig, as_pair
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.schema import from_json
-from vitreous.weights.dialect import Settings
+from vitreous.weights.container import Raw
+from vitreous.weights.dialect import Settings, unaccounted
 
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 """Mean and standard deviation per channel that torchvision, DeiT and DINO subtract and divide by."""
@@ -62,6 +63,31 @@ def unwrapped(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor
             if found and all(name.startswith(prefix) for name in found):
                 found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
+
+
+def shape_of(raw: Raw, title: str, tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a tensor from which the architecture is inferred.
+
+    Args:
+        raw: for messages.
+        title: of the dialect.
+        tensors: by their tidy names.
+        name: of the one in question.
+        axes: how many it must have.
+
+    Raises:
+        ModelFileError: it is missing, or has another number of axes.
+    """
+    if name not in tensors:
+        raise unaccounted(str(raw.path), title, [name], [], [], remedy=_TRUNCATED)
+    shape = tuple(tensors[name].shape)
+    if len(shape) != axes or 0 in shape:
+        wrong = f"{name} is {shape}, {axes} axes are wanted"
+        raise unaccounted(str(raw.path), title, [], [], [wrong], remedy=_TRUNCATED)
+    return shape
+
+
+_TRUNCATED = "fetch or save it again: the architecture is told by this tensor"
 
 
 def count_blocks(names: Iterable[str], pattern: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 
@@ -24,6 +25,7 @@ from vitreous.weights.plain_vit import (
     expressible,
     find_image_size,
     settle,
+    shape_of,
     unwrapped,
 )
 
@@ -44,12 +46,10 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
     tensors, dropped = _tidy(raw.tensors)
     if any(name.startswith("conv_proj.conv") for name in tensors):
         raise ModelFileError("a stem of several convolutions (conv_stem_configs) is not known here", where=where)
-    try:
-        D, channels, *patch = tensors["conv_proj.weight"].shape
-        rows = tensors["encoder.pos_embedding"].shape[1]
-        mlp_dim = tensors[f"{_BLOCK}0.mlp.0.weight"].shape[0]
-    except KeyError as error:
-        raise ModelFileError(f"this torchvision file lacks {error}", where=where, remedy="fetch it again") from error
+    shape = functools.partial(shape_of, raw, TORCHVISION.title, tensors)
+    D, channels, *patch = shape("conv_proj.weight", 4)
+    rows = shape("encoder.pos_embedding", 3)[1]
+    mlp_dim = shape(f"{_BLOCK}0.mlp.0.weight", 2)[0]
     hidden, head = tensors.get("heads.pre_logits.weight"), tensors.get("heads.head.weight")
     config = settle(
         {
@@ -60,8 +60,8 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
             "depth": count_blocks(tensors, rf"{_BLOCK}(\d+)\."),
             "num_heads": count_heads(where, D, settings, _HEADS),
             "mlp_dim": mlp_dim,
-            "num_classes": 0 if head is None else len(head),
-            "representation_size": None if hidden is None else len(hidden),
+            "num_classes": 0 if head is None else head.shape[:1].numel(),
+            "representation_size": None if hidden is None else hidden.shape[:1].numel(),
             "resample": "bicubic-corners",
         },
         settings,
