@@ -45,7 +45,7 @@ def test_every_factory(module: str) -> None:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = timm().create_model(name, device="meta", depth=2)
+            model = timm().create_model(name, device="meta", depth=1)
         try:
             said = differing(model, config_of(name, model))
         except VitreousError as error:
@@ -153,6 +153,15 @@ def test_pretraining_parts_are_dropped_with_the_reason() -> None:
     assert_identical(ours(found, **SETTINGS), ours(raw(other.state_dict()), **SETTINGS))
 
 
+def test_only_zero_biases_of_keys_are_dropped() -> None:
+    """Eva has no biases of keys; a file with some that are not zero computes something else."""
+    other, _ = small("eva02_tiny_patch14_224")
+    found = raw(other.state_dict() | {"blocks.0.attn.k_bias": torch.zeros(48)})
+    assert TIMM.understand(found, SETTINGS).dropped == {"blocks.0.attn.k_bias": "always zero"}
+    with pytest.raises(ModelFileError, match=r"spare: blocks\.0\.attn\.k_bias"):
+        ours(raw(other.state_dict() | {"blocks.0.attn.k_bias": torch.ones(48)}), **SETTINGS)
+
+
 def changed(state: dict[str, Tensor], case: str) -> dict[str, Tensor]:
     """A state dict that does not fit, in one way."""
     match case:
@@ -187,7 +196,7 @@ def changed(state: dict[str, Tensor], case: str) -> dict[str, Tensor]:
         ("a gap", "blocks.3.norm1.weight"),
         ("two norms", "spare: norm.weight"),
         ("no first layer", "blocks.0.mlp.fc2.weight"),
-        ("flat patches", "patch_embed.proj.weight (48, 192)"),
+        ("flat patches", "patch_embed.proj.weight is (48, 192), 4 dimensions"),
         ("table", "pos_embed gives (1, 14, 48)"),
     ],
 )
@@ -197,6 +206,48 @@ def test_what_does_not_fit_is_one_error(case: str, told: str) -> None:
     with pytest.raises(ModelFileError) as caught:
         ours(raw(changed(dict(other.state_dict()), case)), **SETTINGS)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch14_reg4_dinov2", "eva02_base_patch14_224", "vit_tiny_r_s16_p8_224"])
+@pytest.mark.parametrize("shape", [(), (3,), (0, 4), (2, 2, 2, 2, 2)], ids=str)
+def test_nonsense_shapes(name: str, shape: tuple[int, ...]) -> None:
+    """Whichever tensor has a shape that no model has: one error, never an exception of Python's."""
+    size = (64, 96) if "_r_" in name else (24, 40)
+    other, config = small(name, img_size=size, depth=1)
+    for i, key in enumerate(other.state_dict()):
+        found = raw(other.state_dict() | {key: torch.ones(shape)}, config if i % 2 else None)
+        with pytest.raises(VitreousError):
+            ours(found, num_heads=4, image_size=size)
+
+
+def test_unknown_settings() -> None:
+    """A setting that is no field of an architecture is refused."""
+    other, _ = small("vit_base_patch16_224")
+    with pytest.raises(UsageError, match="head_count"):
+        ours(raw(other.state_dict()), **SETTINGS, head_count=4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("vit_base_patch16_clip_quickgelu_224", {"global_pool": "avg", "fc_norm": True}),
+        ("vit_so400m_patch14_siglip_384", {"img_size": (30, 45)}),
+        ("eva02_base_patch14_224", {}),
+        ("vit_small_patch16_dinov3", {}),
+    ],
+)
+def test_folders_that_timm_writes(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    """The folder that timm itself writes for the hub tells everything: nothing is assumed."""
+    args = SMALL | changes
+    other = theirs(name, **args)
+    timm().models.save_for_hf(other, tmp_path)
+    found = open_container(tmp_path)
+    understood = TIMM.understand(found, {})
+    assert understood.notes == ()
+    assert understood.preprocess.mean == tuple(other.pretrained_cfg["mean"])
+    assert understood.licence == other.pretrained_cfg["license"]
+    same("timm, from its folder", name, ours(found), other, args["img_size"])
 
 
 def test_heads_must_be_known() -> None:
