@@ -16,7 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitreous.architecture import ViTConfig, as_pair, grid_of
+from vitreous.architecture import (
+    ResNetConfig,
+    ViTConfig,
+    architecture_from_json,
+    as_pair,
+    feature_words,
+    grid_of,
+)
 from vitreous.config import AugmentConfig, ModelCard, PreprocessConfig, Recipe, TrainOptions
 from vitreous.errors import ConfigError
 from vitreous.schema import from_json, to_json
@@ -49,15 +56,15 @@ def refused(make: Callable[..., Any], wanted: dict[str, Any], message: str, **wr
         ({"num_heads": True}, "ViTConfig.num_heads must be int, got True"),
         ({"mlp_dim": 4.5}, "ViTConfig.mlp_dim must be int, got 4.5"),
         ({"in_channels": 0}, "in_channels must be above 0, got 0"),
-        ({"num_classes": -1}, "num_classes must be 0 or more, got -1"),
+        ({"num_classes": -1}, "num_classes and registers must be 0 or more, got -1 and 0"),
         ({"representation_size": 0}, "representation_size must be above 0, got 0"),
         ({"norm_eps": 0.0}, "norm_eps must be above 0, got 0.0"),
         ({"norm_eps": math.nan}, "norm_eps must be above 0, got nan"),
         ({"dropout": 1.0}, "dropout must lie in [0, 1), got 1.0"),
         ({"dropout": -0.1}, "dropout must lie in [0, 1), got -0.1"),
         ({"dropout": math.nan}, "dropout must lie in [0, 1), got nan"),
-        ({"gelu": "quick"}, "ViTConfig.gelu must be one of 'erf', 'tanh', got 'quick'"),
-        ({"pool": "max"}, "ViTConfig.pool must be one of 'cls', 'mean', got 'max'"),
+        ({"gelu": "fast"}, "ViTConfig.gelu must be one of 'erf', 'tanh', 'quick', got 'fast'"),
+        ({"pool": "max"}, "ViTConfig.pool must be one of 'cls', 'mean', 'map', 'cls+mean', 'none', got 'max'"),
         ({"pool": "cls", "class_token": False}, "pool='cls' needs a class token"),
         ({"image_size": 224}, "ViTConfig.image_size must be"),
         ({"image_size": (224, 224, 3)}, "ViTConfig.image_size must be"),
@@ -68,6 +75,96 @@ def refused(make: Callable[..., Any], wanted: dict[str, Any], message: str, **wr
 def test_impossible_architectures(wrong: dict[str, Any], message: str) -> None:
     """Each is refused with the field, the rule and the value."""
     refused(ViTConfig, VIT, message, **wrong)
+
+
+STEM = ResNetConfig(style="v1", layers=(1,), num_classes=0)
+FILTER: dict[str, Any] = {"tokenizer": "filter", "num_tokens": 4}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message", "remedy"),
+    [
+        # numbers
+        ({"registers": -1}, "num_classes and registers must be 0 or more, got 1000 and -1", None),
+        ({"layer_scale": 0.0}, "layer_scale must be above 0, got 0.0", None),
+        ({"layer_scale": math.nan}, "layer_scale must be above 0, got nan", None),
+        ({"drop_path": 1.0}, "drop_path must lie in [0, 1), got 1.0", None),
+        ({"rotary_base": 0.0}, "rotary_base must be above 0, got 0.0", None),
+        ({"tokenizer": "filter", "num_tokens": 0}, "num_tokens must be above 0, got 0", None),
+        ({"qkv_bias": True}, "ViTConfig.qkv_bias must be one of 'all', 'query-value', 'none', got True", None),
+        ({"resample": "nearest"}, "ViTConfig.resample must be one of 'bilinear-corners'", None),
+        ({"position": "2d"}, "ViTConfig.position must be one of 'learned', 'learned-2d'", None),
+        # widths
+        ({"embed_dim": 27, "num_heads": 3, "position": "learned-2d"}, "needs an embed_dim that 2 divides", None),
+        ({"embed_dim": 30, "num_heads": 3, "position": "sincos"}, "needs an embed_dim that 4 divides", None),
+        ({"embed_dim": 30, "num_heads": 3, "position": "sincos-mae"}, "needs an embed_dim that 4 divides", None),
+        ({"rotary": "eva"}, "rotary embeddings need heads whose width 4 divides, got 7", None),
+        # tokens and who reads them
+        ({"pool": "cls+mean", "class_token": False}, "pool='cls+mean' needs a class token", "class_token=True"),
+        ({"distill_token": True, "class_token": False}, "pool='cls' needs a class token", "class_token=True"),
+        ({"distill_token": True, "pool": "mean"}, "a distillation token goes with pool='cls'", None),
+        ({"distill_token": True, "representation_size": 9}, "and a linear head", None),
+        ({"pool": "none", "pool_norm": "after"}, "has nothing for a norm to come after", "pool_norm='before'"),
+        ({"tokenizer": "filter"}, "tokenizer='filter' and num_tokens go together", None),
+        ({"num_tokens": 4}, "tokenizer='filter' and num_tokens go together", None),
+        ({**FILTER, "position": "learned-2d"}, "semantic tokens have no place in the image", "position='learned'"),
+        ({**FILTER, "position": "sincos"}, "semantic tokens have no place in the image", "position='learned'"),
+        ({**FILTER, "position": "relative"}, "semantic tokens have no place in the image", "position='learned'"),
+        ({**FILTER, "embed_dim": 48, "rotary": "eva"}, "semantic tokens have no place", "no rotary embedding"),
+        ({**FILTER, "attention": "axial"}, "semantic tokens have no place", "attention='full'"),
+        # attention
+        ({"window": (2, 2)}, "attention='window' and window=(rows, columns) go together", None),
+        ({"attention": "window"}, "attention='window' and window=(rows, columns) go together", None),
+        ({"attention": "window", "window": (3, 2)}, "height 14 is not divisible by window height 3", "12 or 15"),
+        ({"attention": "window", "window": (0, 2)}, "must be at least 1", None),
+        ({"attention": "window", "window": (2.0, 2)}, "ViTConfig.window must be", None),
+        ({"attention": "axial", "position": "relative"}, "relative positions go with attention='full'", None),
+        # positions
+        ({"position": "none", "position_at": "every"}, "has no tables to learn for every block", None),
+        ({"position": "sincos", "position_at": "every"}, "has no tables to learn for every block", None),
+        ({"position": "sincos-mae", "position_at": "every"}, "has no tables to learn for every block", None),
+        ({"position": "none", "position_at": "shared"}, "position='none' has nothing to share", None),
+        # stems
+        ({"stem": STEM, "in_channels": 4}, "the stem takes 3 channels, the model is to take 4", "same in_channels"),
+        ({"stem": STEM}, "image height 224 is not divisible by patch height 64", "192 or 256"),
+    ],
+)
+def test_options_that_exclude_each_other(wrong: dict[str, Any], message: str, remedy: str | None) -> None:
+    """One clear error each, and where there is a way out, the way."""
+    error = refused(ViTConfig, VIT, message, **wrong)
+    assert remedy is None or remedy in str(error.remedy)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"layers": (1, 1, 1, 1, 1)}, "layers must be up to four numbers above 0"),
+        ({"layers": (1, 0)}, "layers must be up to four numbers above 0"),
+        ({"layers": [1]}, "ResNetConfig.layers must be"),
+        ({"layers": ()}, "a root without stages is a stem for hybrids, not a classifier"),
+        ({"style": "v3"}, "ResNetConfig.style must be one of 'v1', 'v2', got 'v3'"),
+        ({"width_factor": 0}, "width_factor must be above 0, got 0"),
+        ({"in_channels": 0}, "in_channels must be above 0, got 0"),
+        ({"norm_eps": -1.0}, "norm_eps must be above 0, got -1.0"),
+        ({"standardize_eps": math.nan}, "standardize_eps must be above 0, got nan"),
+        ({"padding": "valid"}, "ResNetConfig.padding must be"),
+        ({"image_size": (0, 3)}, "image_size must be positive, got (0, 3)"),
+        ({"num_classes": -1}, "num_classes must be 0 or more, got -1"),
+    ],
+)
+def test_impossible_resnets(wrong: dict[str, Any], message: str) -> None:
+    """Each is refused with the field, the rule and the value."""
+    refused(ResNetConfig, {"layers": (1, 2)}, message, **wrong)
+
+
+def test_a_resnet_takes_the_numerics_of_its_style() -> None:
+    """Fields left out are those of Google's code for v1 and v2; fields given stay as given."""
+    v1, v2 = ResNetConfig(style="v1", layers=(2,)), ResNetConfig(style="v2", layers=(2,))
+    assert (v1.norm_eps, v1.standardize, v1.standardize_eps, v1.padding) == (1e-6, "std", 1e-5, "same")
+    assert (v2.norm_eps, v2.standardize, v2.standardize_eps, v2.padding) == (1e-5, "var", 1e-10, "symmetric")
+    assert ResNetConfig(style="v1", layers=(2,), norm_eps=1e-5).norm_eps == 1e-5
+    assert [ResNetConfig(layers=(1,) * n, num_classes=0).reduction for n in range(5)] == [4, 4, 8, 16, 32]
+    assert [ResNetConfig(layers=(1,) * n, num_classes=0).num_features for n in range(5)] == [64, 256, 512, 1024, 2048]
 
 
 def test_missing_fields_are_named() -> None:
@@ -258,27 +355,93 @@ small = st.integers(1, 64)
 sizes = st.tuples(small, small)
 
 
+def resnets(in_channels: int, classes: st.SearchStrategy[int]) -> st.SearchStrategy[ResNetConfig]:
+    """Any ResNet that can exist, with stages."""
+    return st.builds(
+        ResNetConfig,
+        name=st.text(max_size=9),
+        image_size=sizes,
+        in_channels=st.just(in_channels),
+        layers=st.lists(small, min_size=1, max_size=4).map(tuple),
+        width_factor=small,
+        style=st.sampled_from(["v1", "v2"]),
+        num_classes=classes,
+        norm_eps=st.none() | positive,
+        standardize=st.sampled_from([None, "std", "var"]),
+        standardize_eps=st.none() | positive,
+        padding=st.sampled_from([None, "same", "symmetric"]),
+    )
+
+
 @st.composite
 def vits(draw: st.DrawFn) -> ViTConfig:
     """Any architecture that can exist."""
-    heads, patch, grid = draw(st.integers(1, 8)), draw(sizes), draw(sizes)
-    pool = draw(st.sampled_from(["cls", "mean"]))
+
+    def one_of(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    heads, patch, window = draw(st.integers(1, 8)), draw(sizes), draw(sizes)
+    times = draw(sizes)
+    pool, distill = one_of("cls", "mean", "map", "cls+mean", "none"), False
+    if pool == "cls":
+        distill = draw(st.booleans())
+    semantic, attention = draw(st.booleans()), one_of("full", "window", "axial")
+    position = one_of("learned", "learned-2d", "relative", "sincos", "sincos-mae", "none")
+    if semantic:
+        attention, position = "full", one_of("learned", "none")
+    if attention != "full" and position == "relative":
+        position = "learned"
+    where = {"none": ["input"], "sincos": ["input", "shared"], "sincos-mae": ["input", "shared"]}
+    channels = draw(small)
+    stem = draw(st.none() | resnets(channels, st.just(0)))
+    reduction = stem.reduction if stem is not None else 1
+    stand = tuple(p * w * t * reduction for p, w, t in zip(patch, window, times, strict=True))
     return ViTConfig(
         name=draw(st.text(max_size=9)),
-        image_size=(patch[0] * grid[0], patch[1] * grid[1]),
+        image_size=stand,  # type: ignore[arg-type]
         patch_size=patch,
-        in_channels=draw(small),
-        embed_dim=heads * draw(small),
+        in_channels=channels,
+        embed_dim=4 * heads * draw(small),
         depth=draw(small),
         num_heads=heads,
         mlp_dim=draw(small),
         num_classes=draw(st.integers(0, 9)),
-        pool=pool,
-        class_token=draw(st.sampled_from([None, True] if pool == "cls" else [None, True, False])),
-        representation_size=draw(st.none() | small),
-        gelu=draw(st.sampled_from(["erf", "tanh"])),
+        stem=stem,
+        edge=one_of("refuse", "crop"),
+        tokenizer="filter" if semantic else "patch",
+        num_tokens=draw(small) if semantic else None,
+        patch_bias=draw(st.booleans()),
+        class_token=one_of(None, True) if pool in ("cls", "cls+mean") else one_of(None, True, False),
+        distill_token=distill,
+        registers=draw(st.integers(0, 9)),
+        position=position,
+        position_at=one_of(*where.get(position, ["input", "every", "shared"])),
+        prefix_position=draw(st.booleans()),
+        resample=one_of("bilinear-corners", "bicubic", "bicubic-offset"),
+        rotary=None if semantic else one_of(None, "eva", "dinov3"),
+        rotary_base=draw(positive),
+        rotary_dtype=one_of("float32", "bfloat16"),
+        rotary_grid=draw(st.none() | sizes),
+        attention=attention,
+        window=window if attention == "window" else None,
+        qkv_bias=one_of("all", "query-value", "none"),
+        qk_norm=draw(st.booleans()),
+        attn_norm=draw(st.booleans()),
+        proj_bias=draw(st.booleans()),
+        mlp=one_of("gelu", "swiglu"),
+        mlp_norm=draw(st.booleans()),
+        mlp_bias=draw(st.booleans()),
+        gelu=one_of("erf", "tanh", "quick"),
         norm_eps=draw(st.floats(1e-12, 1e-1)),
+        pre_norm=draw(st.booleans()),
+        layer_scale=draw(st.none() | positive),
+        pool=pool,
+        pool_norm="before" if pool == "none" else one_of("before", "after"),
+        representation_size=None if distill else draw(st.none() | small),
+        head_bias=draw(st.booleans()),
         dropout=draw(unit),
+        drop_path=draw(unit),
+        drop_path_schedule=one_of("linear", "constant"),
     )
 
 
@@ -340,7 +503,7 @@ json_values = st.recursive(
 )
 cards = st.builds(
     ModelCard,
-    architecture=st.none() | vits(),
+    architecture=st.none() | vits() | resnets(3, st.integers(0, 9)),
     preprocess=preprocessings,
     classes=st.lists(st.text(max_size=5), max_size=4).map(tuple),
     features=st.text(max_size=9),
@@ -349,7 +512,7 @@ cards = st.builds(
 )
 
 
-@given(st.one_of(vits(), preprocessings, augmentations, recipes, options, cards))
+@given(st.one_of(vits(), resnets(3, st.integers(0, 9)), preprocessings, augmentations, recipes, options, cards))
 def test_json_round_trip(config: Any) -> None:
     """Through a JSON text and back every config is equal to itself, types of its values included."""
     text = json.dumps(to_json(config))
@@ -358,8 +521,18 @@ def test_json_round_trip(config: Any) -> None:
     assert repr(config) == repr(again)
 
 
+@given(st.one_of(vits(), resnets(3, st.integers(0, 9))))
+def test_an_architecture_knows_its_kind(config: ViTConfig | ResNetConfig) -> None:
+    """Read without being told which of the two it is, and its features have words."""
+    again = architecture_from_json(json.loads(json.dumps(to_json(config))))
+    assert (config, type(config)) == (again, type(again))
+    assert feature_words(config)
+
+
 @pytest.mark.parametrize(
-    "cls", [ViTConfig, PreprocessConfig, AugmentConfig, Recipe, TrainOptions, ModelCard], ids=lambda cls: cls.__name__
+    "cls",
+    [ViTConfig, ResNetConfig, PreprocessConfig, AugmentConfig, Recipe, TrainOptions, ModelCard],
+    ids=lambda cls: cls.__name__,
 )
 def test_every_field_explains_itself(cls: type) -> None:
     """A docstring under each field is what the help texts are made of."""

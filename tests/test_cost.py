@@ -242,7 +242,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rows and columns": {"position": "learned-2d", "position_at": "every"},
     "rotary": {"position": "none", "rotary": "dinov3"},
     "rotary of EVA": {"rotary": "eva"},
-    "sines": {"position": "sincos", "position_at": "shared", "prefix_position": False},
+    "sines": {"position": "sincos", "position_at": "shared"},
     "semantic tokens": {"tokenizer": "filter", "num_tokens": 4},
     "hybrid": {"stem": STEM["v1"], "image_size": (48, 80), "patch_size": (2, 1)},
     "hybrid of the other style": {"stem": STEM["v2"], "image_size": (48, 80), "patch_size": (2, 1)},
