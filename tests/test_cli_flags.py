@@ -24,14 +24,19 @@ TRAINING = (
 MACHINE = "--device NAME, --precision WORD, --batch-size N, --threads N"
 COMMON = "--json, --debug"
 
+HUB = "--fetch, --hub-url URL"
+
 SNAPSHOT = {  # changing a line here changes what people and scripts type: it is a decision
     "demo": f"--out DIR, --seed N, --threads N, --dry-run, {COMMON}",
-    "finetune": f"DATA, --model MODEL, --dry-run, {TRAINING}, {COMMON}",
+    "finetune": f"DATA, --model MODEL, --dry-run, {HUB}, {TRAINING}, {COMMON}",
     "pretrain": f"DATA, --model MODEL, --dry-run, {TRAINING}, {COMMON}",
     "resume": f"RUN, {COMMON}",
-    "predict": f"MODEL, PATH..., --top N, --out FILE, --strict, {MACHINE}, {COMMON}",
-    "evaluate": f"MODEL, DATA, --split NAME, --root DIR, {MACHINE}, {COMMON}",
-    "models": f"[NAME], {COMMON}",
+    "predict": f"MODEL, PATH..., --top N, --out FILE, --strict, {HUB}, {MACHINE}, {COMMON}",
+    "evaluate": f"MODEL, DATA, --split NAME, --root DIR, {HUB}, {MACHINE}, {COMMON}",
+    "convert": "SOURCE, TARGET, --to WORD, --verify, --allow-difference, --image-size N|HxW, --settings WORD,"
+    f" --overwrite, {HUB}, {COMMON}",
+    "push": f"MODEL, TARGET, --hub-url URL, --private, {COMMON}",
+    "models": f"[NAME], --weights, --family NAME, --dialect NAME, --text WORD, {COMMON}",
     "recipes": f"[NAME], {COMMON}",
 }
 

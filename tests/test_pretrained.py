@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections import Counter
 
@@ -15,6 +16,7 @@ from vitreous.pretrained import (
     WebFile,
     all_pretrained,
     find_pretrained,
+    imagenet_names,
     is_pretrained_name,
     pretrained_names,
 )
@@ -163,3 +165,9 @@ def test_zoo_names_are_used_where_the_zoo_has_them() -> None:
         config = find_model(entry.architecture)
         assert entry.family == "bit" or config.image_size == entry.image_size, entry.name
     assert [] == [e.name for e in EVERY if "_" in e.architecture and is_model_name(e.architecture)]
+
+
+def test_imagenets_classes_are_torchvisions() -> None:
+    torchvision()
+    meta = importlib.import_module("torchvision.models._meta")
+    assert list(imagenet_names()) == meta._IMAGENET_CATEGORIES

@@ -155,6 +155,17 @@ def pretrained_names(
 
 
 @functools.cache
+def imagenet_names() -> tuple[str, ...]:
+    """The 1,000 classes of ILSVRC 2012 in the order of every published head, in torchvision's words (BSD-3-Clause).
+
+    Source: torchvision/models/_meta.py, _IMAGENET_CATEGORIES.
+    """
+    return tuple(
+        importlib.resources.files("vitreous").joinpath("imagenet.txt").read_text(encoding="utf-8").splitlines()
+    )
+
+
+@functools.cache
 def all_pretrained() -> tuple[Pretrained, ...]:
     """Every published set of weights known here."""
     return tuple(entry for group in _groups() for entry in _entries(group))

@@ -183,6 +183,8 @@ class Conversion:
     """What the target cannot express; empty unless differences were allowed."""
     max_difference: float
     """Largest difference of a logit between the source and the target read back."""
+    left_behind: tuple[str, ...]
+    """What of the card the target has no place for, such as class names."""
     verified_by: str | None
     """Name and version of the target ecosystem's own code, where it was asked."""
     target: str

@@ -29,6 +29,9 @@ V = TypeVar("V")
 
 _METAVARS = {
     "device": "NAME",
+    "dialect": "NAME",
+    "family": "NAME",
+    "hub_url": "URL",
     "model": "MODEL",
     "out": "FILE",
     "recipe": "NAME",

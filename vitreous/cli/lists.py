@@ -30,7 +30,7 @@ _SPELLING = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Models:
-    """The architectures that go by a name, the published weights, or all about one of them."""
+    """The named architectures, the published weights, or all about one of them."""
 
     name: str | None = positional(None)
     """An architecture in any of its spellings (vit-b16, ViT-B/16), or published weights (vit-b16.augreg_in21k)."""

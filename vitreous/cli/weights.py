@@ -65,7 +65,7 @@ class Convert:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Push:
-    """Put a model with its card into a repository of the Hugging Face hub, or into a folder."""
+    """Put a model with its card into a hub repository or a folder."""
 
     model: str = positional()
     """A run folder or a native model file."""
@@ -126,5 +126,7 @@ def _outcome(done: Conversion) -> list[str]:
     lines += [f"  differs: {what}" for what in done.differences]
     lines.append(f"  read back, its logits differ by at most {done.max_difference:.1e}")
     if done.verified_by:
-        lines.append(f"  {done.verified_by} loads it and gives the same logits")
+        lines.append(f"  {done.verified_by} loads it")
+    if done.left_behind:
+        lines.append(f"  left behind, for this dialect has no place for them: {', '.join(done.left_behind)}")
     return lines

@@ -101,6 +101,7 @@ def convert(
         assumed=loaded.account.notes,
         differences=aim.differences,
         max_difference=difference,
+        left_behind=() if dialect is None else _left_behind(dialect, aim, adapted.card),
         verified_by=by,
         target=str(place),
     )
@@ -161,6 +162,13 @@ def _write_foreign(workshop: Path, place: Path, dialect: Dialect, aim: Target, a
     for name, value in package.sidecars.items():
         write_json(workshop / name, value)
     return file
+
+
+def _left_behind(dialect: Dialect, aim: Target, card: ModelCard) -> tuple[str, ...]:
+    """What the card says and the written checkpoint does not."""
+    sidecars = dialect.package(aim.architecture, card, aim.form).sidecars
+    names = ("class names",) if card.classes and not sidecars else ()
+    return (*names, "licence and provenance") if sidecars else (*names, "preprocessing", "licence and provenance")
 
 
 def _images(model: Model) -> Float[Tensor, "2 C H W"]:

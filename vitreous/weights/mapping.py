@@ -120,15 +120,17 @@ def pair(native: str, foreign: str, weight: Layout = SAME) -> list[Rule]:
 def written(rules: Iterable[Rule], native: dict[str, Tensor]) -> dict[str, Tensor]:
     """The foreign tensors of a model, contiguous and in the order of the rules.
 
+    Where several rules name one foreign tensor, each gives its next rows.
+
     Args:
         rules: the table of the dialect for this architecture.
         native: every tensor of the model.
     """
-    return {
-        name: tensor.contiguous()
-        for each in rules
-        for name, tensor in zip(each.foreign, each.layout.write(native[each.native]), strict=True)
-    }
+    parts: dict[str, list[Tensor]] = {}
+    for each in rules:
+        for name, tensor in zip(each.foreign, each.layout.write(native[each.native]), strict=True):
+            parts.setdefault(name, []).append(tensor)
+    return {name: (torch.cat(rows) if len(rows) > 1 else rows[0]).contiguous() for name, rows in parts.items()}
 
 
 def _matrix(tensor: Tensor) -> Tensor:

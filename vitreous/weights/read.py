@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, ModelFileError, UsageError, unknown_name
-from vitreous.pretrained import Pretrained, find_pretrained, is_pretrained_name
+from vitreous.pretrained import Pretrained, find_pretrained, imagenet_names, is_pretrained_name
 from vitreous.weights.container import Raw, find_weights, open_container
 from vitreous.weights.dialect import Account, Dialect, Settings, translate
 from vitreous.weights.dino import DINO
@@ -145,8 +145,10 @@ def read_published(weights: Pretrained, *, settings: Settings | None = None) -> 
     path = fetch(weights, offline=True, progress=False)
     loaded = read(path, settings=settings)
     preprocess = dataclasses.replace(weights.preprocess, image_size=loaded.card.preprocess.image_size)
+    named = loaded.card.classes or (imagenet_names() if weights.label_set == "imagenet-1k" else ())
     card = dataclasses.replace(
         loaded.card,
+        classes=named,
         preprocess=preprocess,
         licence=weights.licence,
         provenance={**loaded.card.provenance, "published_as": weights.name, "source": weights.source},

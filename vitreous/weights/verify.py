@@ -56,7 +56,9 @@ def _timm(file: Path, _config: Architecture, images: Tensor) -> Tensor:
 
 def _huggingface(file: Path, _config: Architecture, images: Tensor) -> Tensor:
     facts = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-    model = getattr(_import("transformers"), facts["architectures"][0]).from_pretrained(file.parent).eval()
+    transformers = _import("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    model = getattr(transformers, facts["architectures"][0]).from_pretrained(file.parent).eval()
     said = model(pixel_values=images)
     for name in ("logits", "image_embeds", "pooler_output"):
         if getattr(said, name, None) is not None:
