@@ -7,8 +7,8 @@ spellings for one thing (timm/models/vision_transformer.py and timm/models/eva.p
     eva    Eva: gamma_1; with "+qkv" three matrices in place of one, with "+gate" two first layers in place of one
     bit    ResNetV2
 
-What names and `config.json` say stands in `timm_config.py`, what shapes show in `timm_vit.py` and `timm_resnet.py`, what
-can be written in `timm_write.py`.
+What names and `config.json` say stands in `timm_config.py`, what shapes show in `timm_vit.py` and `timm_resnet.py`,
+what can be written in `timm_write.py`.
 """
 
 from __future__ import annotations
