@@ -8,6 +8,7 @@ import re
 import sys
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.vit import ViT
+from vitreous.weights.container import open_container
 from vitreous.weights.dialect import Package
 from vitreous.weights.equivalent import rewritten
 from vitreous.weights.mapping import written
@@ -187,6 +189,32 @@ def test_the_form_of_gelu(state: dict[str, Any], model: Any, settings: dict[str,
     ours, understood = read(OPEN_CLIP, raw(tower | extra, **beside), **stated)
     assert expected == ours.config.gelu
     assert (not state and not settings) == any("GELU: exact" in note for note in understood.notes)
+
+
+class Archived(nn.Module):
+    """What OpenAI's archives hold, as far as images are concerned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = theirs(act_layer="quick", image_size=30)
+        self.logit_scale = nn.Parameter(torch.tensor(2.0))
+        self.register_buffer("input_resolution", torch.tensor(30))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings."""
+        return self.visual(images) * self.logit_scale.exp()
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_an_archive_of_openai(tmp_path: Path) -> None:
+    """CLIP's own files are TorchScript: the tensors are read, the program never runs, and GELU is the quick one."""
+    module, images = Archived().eval(), random_images(30, 30)
+    torch.jit.trace(module, images).save(tmp_path / "ViT-B-32.pt")
+    ours, understood = read(OPEN_CLIP, open_container(tmp_path / "ViT-B-32.pt"), num_heads=4)
+    assert "quick" == ours.config.gelu
+    assert {"logit_scale", "input_resolution"} == understood.dropped.keys()
+    agree("CLIP with QuickGELU", "TorchScript archive", ours(images), module.visual(images), against=by())
 
 
 @pytest.mark.parametrize(

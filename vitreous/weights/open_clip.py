@@ -72,7 +72,8 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         )
     vision = model.get("vision_cfg", {})
     _refuse(where, tensors, vision)
-    fields, notes = _infer(raw, tensors, model, settings, openai=any(name in dropped for name in _ARCHIVE))
+    archive = any(name in dropped for name in _ARCHIVE) or any("TorchScript" in words for words in raw.ignored)
+    fields, notes = _infer(raw, tensors, model, settings, openai=archive)
     config = settle(fields, settings)
     if "name" not in settings:
         config = dataclasses.replace(config, name=_name(config))
