@@ -178,8 +178,7 @@ def _placed(
         notes.append(
             f"resolution: the position table is for {size[0]} x {size[1]} pixels, not {said[0][0]} x {said[0][1]}"
         )
-    if own and registers:
-        _fold_registers(tensors, front, registers)
+    if own and registers and _fold_registers(tensors, front, registers):
         notes.append("positions of the registers are added to the registers, which have none of their own here")
     return {"image_size": size, "prefix_position": bool(own) or not front, "edge": _edge(size, stride)}
 
@@ -207,11 +206,15 @@ def _edge(size: Size, stride: Size) -> str:
     return "crop" if size[0] % stride[0] or size[1] % stride[1] else "refuse"
 
 
-def _fold_registers(tensors: dict[str, Tensor], front: int, count: int) -> None:
-    """Move the registers' rows of the position table into the registers: x + p is the same, wherever p is added."""
+def _fold_registers(tensors: dict[str, Tensor], front: int, count: int) -> bool:
+    """Move the registers' rows of the position table into the registers, and say whether that changed any.
+
+    x + p is the same, wherever p is added.
+    """
     table = tensors["pos_embed"]
     if table[:, :count].shape != tensors["reg_token"].shape:
-        return  # neither fits the model, and translating says so
+        return False  # neither fits the model, and translating says so
     tensors["reg_token"] = tensors["reg_token"] + table[:, front : front + count]
     empty = [torch.zeros_like(table[:, :count])] if front else []
     tensors["pos_embed"] = torch.cat([table[:, :front], *empty, table[:, front + count :]], dim=1)
+    return bool(table[:, front : front + count].any())
