@@ -188,7 +188,7 @@ def test_a_new_model_takes_a_name_or_a_config() -> None:
 def test_a_new_model_with_an_unknown_name() -> None:
     """Did-you-mean comes through."""
     with pytest.raises(UnknownNameError, match="did you mean vit-b16"):
-        create_model("vit-b-16")
+        create_model("vit-b166")
 
 
 def test_the_tiny_model_runs_at_any_multiple_of_8() -> None:

@@ -38,6 +38,7 @@ def test_every_tap_is_the_papers_intermediate(changes: dict[str, Any], form: str
     expected = forward(
         arrays(model), images.numpy(), patch_size=(8, 8), num_heads=4, pool=model.config.pool, norm_eps=1e-6
     )
+    expected["pool"] = expected["norm"].mean(axis=1) if model.config.pool == "mean" else expected["norm"][:, 0]
     assert set(model.tap_names()) == set(taps) == set(expected)
     for name, value in taps.items():
         assert expected[name].shape == tuple(value.shape), name
@@ -59,7 +60,7 @@ def test_names_and_shapes() -> None:
     expected: dict[str, tuple[int, ...]] = {"patch_embed": (2, 15, 28), "embed": (2, 16, 28)}
     for i in range(3):
         expected |= {f"blocks.{i}.{name}": shape for name, shape in inside.items()} | {f"blocks.{i}": (2, 16, 28)}
-    expected |= {"norm": (2, 16, 28), "pre_logits": (2, 19), "logits": (2, 11)}
+    expected |= {"norm": (2, 16, 28), "pool": (2, 28), "pre_logits": (2, 19), "logits": (2, 11)}
     assert tuple(expected) == model.tap_names()
     taps = model.features(random_images(), taps=model.tap_names()).taps
     assert expected == {name: tuple(taps[name].shape) for name in expected}

@@ -91,6 +91,19 @@ def test_two_heads_answer_in_the_mean(pool_norm: str) -> None:
     assert (one - two).abs().max() > 0.1
 
 
+def test_tokens_in_front_do_not_begin_as_twins() -> None:
+    """The class token is zero, as Google's; registers and the distillation token are not, nor equal to each other."""
+    model = create_model(option("registers", distill_token=True, prefix_position=False), seed=0)
+    assert isinstance(model, ViT)
+    assert model.cls_token is not None
+    assert model.dist_token is not None
+    assert model.reg_token is not None
+    assert not model.cls_token.any()
+    tokens = torch.cat([model.cls_token, model.dist_token, model.reg_token], dim=1)[0]
+    assert all((one - other).abs().max() > 1e-3 for one, other in itertools.combinations(tokens, 2))
+    assert tokens[1:].std().item() == pytest.approx(0.02, rel=0.2)
+
+
 # ---------------------------------------------------------------- what the head reads
 
 
@@ -147,7 +160,7 @@ def test_without_pooling_every_token_is_answered() -> None:
     """One row of logits per token, those in front included: the head on each."""
     model = drawn(option("a row per token"))
     logits = model(random_images())
-    assert tuple(logits.shape) == (2, 1 * 0 + 2 + 15, 11)
+    assert tuple(logits.shape) == (2, 2 + 15, 11)
     tokens = model.features(random_images(), taps="norm").taps["norm"]
     assert model.pre_logits is not None
     for t in range(tokens.shape[1]):

@@ -2,6 +2,7 @@
 
 Nothing in this room prints, saves, downloads or knows about ranks. One legend for every shape:
 
-    B batch    C channels    H W pixels        h w patch grid    N tokens = R + h * w    R class token and registers
-    D embed_dim    A heads    K head_dim, A * K = D    F mlp_dim    L depth    Y classes
+    B batch    C channels    H W pixels    h w patch grid    p q pixels of a patch    T semantic tokens
+    N tokens = R + h * w (or R + T)    R tokens in front: class token, distillation token, registers
+    D embed_dim    A heads    K head_dim, A * K = D    F mlp_dim; in a ResNet channels of a map    L depth    Y classes
 """

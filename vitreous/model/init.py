@@ -17,8 +17,9 @@ from vitreous.model.resnet import Trunk, init_trunk
 if TYPE_CHECKING:
     from vitreous.model.vit import ViT
 
-_TABLES = ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix", "rel_pos", "reg_token")
-"""What is drawn from a normal of 0.02: positions, as vit_jax does, and registers."""
+_TABLES = ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix", "rel_pos", "reg_token", "dist_token")
+"""What is drawn from a normal of 0.02: positions, as vit_jax does; registers and the distillation token, which would
+otherwise begin as twins of each other and of the class token, and without positions stay so."""
 
 
 @torch.no_grad()
@@ -26,7 +27,8 @@ def init_weights(model: ViT, generator: Generator | None = None) -> None:
     """Draw every parameter of `model` anew.
 
     Matrices of attention and MLP: Xavier uniform (q, k and v each as a matrix of its own). MLP biases: normal 1e-6.
-    Patch embedding and hidden head layer: LeCun normal. Positions and registers: normal 0.02. Class token, head and all
+    Patch embedding and hidden head layer: LeCun normal. Positions, registers and distillation token: normal 0.02. Probe
+    of attention pooling: Xavier uniform (big_vision). Semantic filters: normal 1 / sqrt(D). Class token, head and all
     other biases: zero. LayerScale: what the config says.
 
     Args:
@@ -37,9 +39,8 @@ def init_weights(model: ViT, generator: Generator | None = None) -> None:
         table = getattr(model, name)
         if table is not None:
             nn.init.normal_(table, std=0.02, generator=generator)
-    for token in (model.cls_token, model.dist_token):
-        if token is not None:
-            nn.init.zeros_(token)
+    if model.cls_token is not None:
+        nn.init.zeros_(model.cls_token)
     for module in model.modules():
         _init_part(module, model, generator)
     init_head(model, generator)

@@ -156,18 +156,18 @@ class ViT(nn.Module):
         x = self._embed(images, tables, taps)
         for i, block in enumerate(self.blocks):
             if i and tables is not None and self.config.position_at != "input":  # Table 8: at every layer, or shared
-                x = self._add_position(x, tables[i : i + 1] if len(tables) > 1 else tables)
+                x = self._add_position(x, tables[i : i + 1] if len(tables) > 1 else tables, self.config.registers)
             x = taps.keep(f"blocks.{i}", block(x, where, taps.under(f"blocks.{i}")))
         return taps.keep("norm", self.norm(x))
 
     def _embed(
         self, images: Float[Tensor, "B C H W"], tables: Float[Tensor, "L M D"] | None, taps: Taps
     ) -> Float[Tensor, "B N D"]:
-        """Patches projected, class token in front, positions added (equation 1), registers put between."""
+        """Patches projected, class token in front, positions added (equation 1), then registers put between."""
         x = taps.keep("patch_embed", self.patch_embed(images, taps.under("patch_embed")))  # (B, h * w, D)
         front = [token for token in (self.cls_token, self.dist_token) if token is not None]
         x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in front), x], dim=1)
-        if tables is not None:  # added, not concatenated; the class token has a position of its own
+        if tables is not None:
             x = self._add_position(x, tables[:1], registers=0)
         if self.reg_token is not None:
             registers = self.reg_token.expand(x.shape[0], -1, -1)
@@ -250,20 +250,18 @@ class ViT(nn.Module):
         return None
 
     def _add_position(
-        self, x: Float[Tensor, "B N D"], table: Float[Tensor, "1 M D"], registers: int | None = None
+        self, x: Float[Tensor, "B N D"], table: Float[Tensor, "1 M D"], registers: int
     ) -> Float[Tensor, "B N D"]:
-        """Tokens plus their positions; tokens without one stay as they are.
+        """Tokens plus their positions, added and not concatenated; tokens without one stay as they are.
 
         Args:
             x: class and distillation token, registers, patches.
-            table: rows for the tokens in front, where they have any, then for the patches.
-            registers: how many of the tokens are registers; None for as many as the model has.
+            table: rows for class and distillation token, where these have positions, then for the patches.
+            registers: how many of the tokens are registers, which have no positions.
         """
-        registers = self.config.registers if registers is None else registers
-        front = int(self.cls_token is not None) + int(self.dist_token is not None)
         if table.shape[1] == x.shape[1]:
             return x + table
-        own = self.config.num_prefix_positions
+        own, front = self.config.num_prefix_positions, self.num_prefix - self.config.registers
         first = x[:, :front] + table[:, :own] if own else x[:, :front]
         return torch.cat([first, x[:, front : front + registers], x[:, front + registers :] + table[:, own:]], dim=1)
 
