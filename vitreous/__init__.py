@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vitreous.architecture import ResNetConfig as ResNetConfig
     from vitreous.architecture import ViTConfig as ViTConfig
     from vitreous.config import ModelCard as ModelCard
     from vitreous.config import PreprocessConfig as PreprocessConfig
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from vitreous.model.create import create_model as create_model
     from vitreous.model.features import Features as Features
     from vitreous.model.prepare import prepare as prepare
+    from vitreous.model.resnet import ResNet as ResNet
     from vitreous.model.vit import ViT as ViT
     from vitreous.predict import Predictor as Predictor
+    from vitreous.pretrained import pretrained_names as list_pretrained
     from vitreous.training.job import finetune as finetune
     from vitreous.training.job import pretrain as pretrain
     from vitreous.training.job import resume as resume
+    from vitreous.weights.convert import convert as convert
+    from vitreous.weights.hub import fetch as fetch
     from vitreous.weights.load import load as load
+    from vitreous.zoo import find_model as find_model
     from vitreous.zoo import model_names as list_models
 
 __version__ = "0.1.0"
@@ -34,13 +40,19 @@ _HOMES = {
     "Predictor": "predict",
     "PreprocessConfig": "config",
     "Recipe": "config",
+    "ResNet": "model.resnet",
+    "ResNetConfig": "architecture",
     "ViT": "model.vit",
     "ViTConfig": "architecture",
     "VitreousError": "errors",
     "create_model": "model.create",
+    "convert": "weights.convert",
     "evaluate": "evaluation.evaluate",
+    "fetch": "weights.hub",
+    "find_model": "zoo",
     "finetune": "training.job",
     "list_models": "zoo:model_names",
+    "list_pretrained": "pretrained:pretrained_names",
     "load": "weights.load",
     "prepare": "model.prepare",
     "pretrain": "training.job",
@@ -50,6 +62,8 @@ _HOMES = {
 __all__ = [  # noqa: RUF022  the order of a reader, not of the alphabet
     "create_model",
     "load",
+    "convert",
+    "fetch",
     "prepare",
     "pretrain",
     "finetune",
@@ -57,9 +71,13 @@ __all__ = [  # noqa: RUF022  the order of a reader, not of the alphabet
     "evaluate",
     "Predictor",
     "list_models",
+    "list_pretrained",
+    "find_model",
     "ViT",
+    "ResNet",
     "Features",
     "ViTConfig",
+    "ResNetConfig",
     "PreprocessConfig",
     "Recipe",
     "ModelCard",
