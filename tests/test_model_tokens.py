@@ -349,6 +349,7 @@ STEMS: dict[str, ResNetConfig] = {
     "first stage of v1": V1,
     "second stage of v1": dataclasses.replace(V1, layers=(1, 1)),
     "third stage of v1": dataclasses.replace(V1, layers=(1, 1, 1)),
+    "root alone of v2": dataclasses.replace(V2, layers=()),
     "first stage of v2": dataclasses.replace(V2, layers=(1,)),
     "third stage of v2": dataclasses.replace(V2, layers=(1, 1, 1)),
 }
