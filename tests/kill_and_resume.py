@@ -1,4 +1,4 @@
-"""Run by test_training_resume.py: train, be killed with SIGKILL again and again, resume, and print digests as JSON.
+"""Run by test_training_resume.py and test_training_architectures.py: train, be killed with SIGKILL again and again, resume, and print digests as JSON.
 
 One process imports PyTorch and forks before any arithmetic, so that every life of a run costs no second import.
 """
@@ -19,6 +19,7 @@ import torch
 
 import vitreous as vt
 from vitreous import console
+from vitreous.architecture import architecture_from_json
 from vitreous.weights.native import read_native
 
 
@@ -57,10 +58,10 @@ def digest(run: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Arguments: folder with photos, folder to work in, recipe, number of steps."""
+    """Arguments: folder with photos, folder to work in, recipe, number of steps, perhaps an architecture as JSON."""
     photos, work, recipe, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     options = {
-        "model": "vit-test", "recipe": recipe, "steps": steps, "batch_size": 10, "image_size": 32, "threads": 1,
+        "model": architecture_from_json(json.loads(sys.argv[5])) if len(sys.argv) > 5 else "vit-test", "recipe": recipe, "steps": steps, "batch_size": 10, "image_size": 32, "threads": 1,
         "micro_batch": 4, "checkpoint_minutes": 0.0, "seed": 3, "precision": "float32",
     }  # fmt: skip
     verb = vt.finetune if "finetune" in recipe else vt.pretrain

@@ -91,9 +91,9 @@ def test_published_models_have_the_published_arrays(name: str, classes: int, par
     assert (arrays, parameters) == (len(foreign), sum(tensor.numel() for tensor in foreign.values()))
     hollow = {name: torch.ones(()).expand(tensor.shape) for name, tensor in foreign.items()}
     found = understand(hollow)
-    crop = {"edge": "crop", "gelu": "tanh"} if isinstance(asked, ViTConfig) else {}
+    tanh = {"gelu": "tanh"} if isinstance(asked, ViTConfig) else {}
     assert found.form == target.form
-    assert found.architecture == dataclasses.replace(asked, **crop)
+    assert found.architecture == dataclasses.replace(asked, **tanh)
     assert len(found.tensors) == arrays
     assert not found.dropped
 
@@ -228,7 +228,6 @@ def test_what_names_and_shapes_tell() -> None:
         num_classes=11,
         representation_size=17,
         gelu="tanh",
-        edge="crop",
     )
     assert found.classes == ()
     assert [note for note in found.notes if note.startswith("GELU: tanh")]
@@ -450,7 +449,7 @@ def test_a_file_read_and_written_is_the_same_file(arrays: Arrays) -> None:
 )
 def test_a_model_written_and_read_is_the_same_model(changes: dict[str, Any], tmp_path: Path) -> None:
     """Through a file on disk, rectangles included."""
-    made = build(config(gelu="tanh", edge="crop", **changes))
+    made = build(config(gelu="tanh", **changes))
     ours = {name: torch.randn_like(value) for name, value in made.state_dict().items()}
     target = GOOGLE.nearest(made.config)
     assert (target.architecture, target.differences) == (made.config, ())

@@ -211,6 +211,6 @@ def resample_patches(kernel: Float[Tensor, "D C p q"], size: Size) -> Float[Tens
 
 
 def _resize_matrix(old: int, new: int, device: torch.device) -> Float[Tensor, "new old"]:
-    """What a bilinear resize, antialiased where it shrinks, does to a line of pixels."""
+    """What TensorFlow's bilinear resize, which does not antialias, does to a line of pixels."""
     columns = torch.eye(old, dtype=torch.float64, device=device)[None, None]  # a picture, resized downwards alone
-    return F.interpolate(columns, size=(new, old), mode="bilinear", align_corners=False, antialias=True)[0, 0]
+    return F.interpolate(columns, size=(new, old), mode="bilinear", align_corners=False)[0, 0]

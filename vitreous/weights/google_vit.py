@@ -63,6 +63,10 @@ def vit_config(
             remedy="settings={'image_size': 224}",
         )
     config = ViTConfig(**{**fields, **settings})
+    if "edge" not in settings and all(
+        side % step == 0 for side, step in zip(config.image_size, config.stride, strict=True)
+    ):
+        config = dataclasses.replace(config, edge="refuse")  # Google's convolution would cut other images silently
     if config.patch_size != fields["patch_size"] and config.stem is None:
         notes += _resize(tensors, config, fields["patch_size"], grid)
     return dataclasses.replace(config, name=_name(config)), tensors, tuple(notes)
@@ -121,7 +125,7 @@ def _shapes(tensors: dict[str, Tensor], raw: Raw) -> dict[str, Any]:
         "representation_size": ends.get("pre_logits"),
         "stem": stem,
         "pool": "map" if "MAPHead_0/probe" in tensors else "cls" if "cls" in tensors else "mean",
-        "edge": "crop",  # the patch convolution is VALID
+        "edge": "crop",  # the patch convolution is VALID: an image size that is stated need not divide
         "gelu": "tanh",  # jax.nn.gelu's default
     }
 

@@ -143,6 +143,8 @@ def read_published(weights: Pretrained, *, settings: Settings | None = None) -> 
         ResourceError: they are not on this machine; says what fetches them.
     """
     path = fetch(weights, offline=True, progress=False)
+    if weights.dialect == "google" and weights.family != "flexivit":  # its files do not tell the image size
+        settings = {"image_size": weights.image_size, **(settings or {})}
     loaded = read(path, settings=settings)
     preprocess = dataclasses.replace(weights.preprocess, image_size=loaded.card.preprocess.image_size)
     named = loaded.card.classes or (imagenet_names() if weights.label_set == "imagenet-1k" else ())
