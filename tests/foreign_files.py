@@ -12,8 +12,8 @@ from random_vit import Model, tensors
 from torch import Tensor
 
 from vitreous.model.vit import ViT
-from vitreous.weights.container import Raw
-from vitreous.weights.dialect import Dialect, Understood, translate
+from vitreous.weights.dialects.dialect import Dialect, Understood, translate
+from vitreous.weights.formats.container import Raw
 
 
 def raw(state: Mapping[str, Tensor], name: str = "model.pth", **sidecars: dict[str, Any]) -> Raw:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitreous.model.create import Model, build
-from vitreous.weights.container import Raw
-from vitreous.weights.dialect import Understood, translate
-from vitreous.weights.google import GOOGLE
+from vitreous.weights.dialects.dialect import Understood, translate
+from vitreous.weights.dialects.google import GOOGLE
+from vitreous.weights.formats.container import Raw
 
 Arrays = dict[str, NDArray]
 

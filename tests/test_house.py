@@ -255,7 +255,7 @@ def dangers(source: str) -> Iterator[str]:
                 yield f"{called}({keyword.arg}=...)"
 
 
-UNPICKLER = ROOT / "weights" / "pickle_child.py"
+UNPICKLER = ROOT / "weights" / "formats" / "pickle_child.py"
 """The one file that opens pickles: a process of its own, with limits, whose only output is tensors."""
 
 

@@ -74,7 +74,7 @@ def test_it_is_the_best_there_is(old: Size, new: Size) -> None:
     ("old", "new"), [((32, 32), (16, 16)), ((32, 32), (48, 48)), ((8, 6), (5, 7)), ((4, 4), (9, 4))]
 )
 def test_it_is_timms_with_the_papers_filter(old: Size, new: Size) -> None:
-    """timm.layers.resample_patch_embed as its loader of Google's files calls it; its default is bicubic, and differs."""
+    """timm.layers.resample_patch_embed as its loader of Google's files calls it; bicubic, its default, differs."""
     kernel = random(5, 3, *old, dtype=torch.float32)
     resample = timm().layers.resample_patch_embed
     theirs = resample(kernel, list(new), interpolation="bilinear", antialias=False)

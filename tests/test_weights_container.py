@@ -15,7 +15,7 @@ from native_files import raw_safetensors, saved
 from torch import Tensor
 
 from vitreous.errors import ModelFileError
-from vitreous.weights.container import FOLDER_FILES, find_weights, open_container
+from vitreous.weights.formats.container import FOLDER_FILES, find_weights, open_container
 
 
 def tensors() -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ from vitreous.config import PreprocessConfig
 from vitreous.errors import ModelFileError, UnknownNameError, UsageError
 from vitreous.model.create import Model, build
 from vitreous.weights import convert as convert_module
-from vitreous.weights.container import open_container
 from vitreous.weights.convert import convert
+from vitreous.weights.formats.container import open_container
 from vitreous.weights.golden import golden_of
 from vitreous.weights.load import load
 from vitreous.weights.native import save_native

@@ -20,9 +20,9 @@ from vitreous.architecture import ViTConfig
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.vit import ViT
-from vitreous.weights.dino import DINO
-from vitreous.weights.equivalent import rewritten
-from vitreous.weights.mapping import written
+from vitreous.weights.dialects.dino import DINO
+from vitreous.weights.dialects.equivalent import rewritten
+from vitreous.weights.dialects.mapping import written
 
 HEADS = 3
 V2: dict[str, Any] = {"width": 24, "depth": 3, "heads": HEADS, "mlp": 40, "patch": 6, "rows": 17}

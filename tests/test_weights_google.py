@@ -34,11 +34,11 @@ from vitreous.architecture import ResNetConfig, ViTConfig
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.create import build
-from vitreous.weights.container import open_container
-from vitreous.weights.dialect import translate
-from vitreous.weights.google import GOOGLE
-from vitreous.weights.mapping import written
-from vitreous.weights.write import write_container
+from vitreous.weights.dialects.dialect import translate
+from vitreous.weights.dialects.google import GOOGLE
+from vitreous.weights.dialects.mapping import written
+from vitreous.weights.formats.container import open_container
+from vitreous.weights.formats.write import write_container
 from vitreous.zoo import find_model
 
 PUBLISHED: list[tuple[str, int, int, int]] = [  # name, classes, parameters, arrays

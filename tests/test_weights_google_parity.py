@@ -35,7 +35,13 @@ def test_vision_transformers_answer_as_in_numpy(pool: str, hidden: int, size: tu
     arrays = google.vit_arrays(pool=pool, hidden=hidden)
     seen = images(*size)
     case = f"tiny, {size[0]} x {size[1]} px{', pre_logits' if hidden else ''}"
-    agree(f"Google ViT, {pool}", case, answer(model(arrays, edge="crop"), seen), reference(arrays, seen, pool), against=NUMPY)
+    agree(
+        f"Google ViT, {pool}",
+        case,
+        answer(model(arrays, edge="crop"), seen),
+        reference(arrays, seen, pool),
+        against=NUMPY,
+    )
 
 
 def test_sines_answer_as_in_numpy() -> None:

@@ -15,9 +15,11 @@ from hub_server import COMMIT, Hub, serving
 from vitreous.config import PreprocessConfig
 from vitreous.errors import ModelFileError, ResourceError, UnknownNameError, UsageError
 from vitreous.pretrained import HubFile, Pretrained, WebFile
-from vitreous.weights import container, download, hub
-from vitreous.weights.cache import inside
-from vitreous.weights.hub import cached, fetch
+from vitreous.weights.formats import container
+from vitreous.weights.hub import download
+from vitreous.weights.hub import fetch as hub
+from vitreous.weights.hub.cache import inside
+from vitreous.weights.hub.fetch import cached, fetch
 
 CONTENT = bytes(range(256)) * 13_000  # 3.3 MB: several chunks
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

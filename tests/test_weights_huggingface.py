@@ -15,10 +15,10 @@ from vitreous.architecture import ResNetConfig, ViTConfig
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.vit import ViT
-from vitreous.weights.equivalent import rewritten
-from vitreous.weights.hf_preprocess import read_preprocess, write_preprocess
-from vitreous.weights.huggingface import HUGGINGFACE
-from vitreous.weights.mapping import written
+from vitreous.weights.dialects.equivalent import rewritten
+from vitreous.weights.dialects.hf_preprocess import read_preprocess, write_preprocess
+from vitreous.weights.dialects.huggingface import HUGGINGFACE
+from vitreous.weights.dialects.mapping import written
 
 SQUARE: dict[str, Any] = {"image_size": (40, 40), "resample": "bicubic"}
 FAMILIES: dict[str, dict[str, Any]] = {

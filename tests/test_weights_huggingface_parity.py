@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from vitreous.config import ModelCard
 from vitreous.model.vit import ViT
 from vitreous.picture.preprocess import preprocess
-from vitreous.weights.equivalent import rewritten
-from vitreous.weights.hf_preprocess import read_preprocess, write_preprocess
-from vitreous.weights.huggingface import HUGGINGFACE
-from vitreous.weights.mapping import written
+from vitreous.weights.dialects.equivalent import rewritten
+from vitreous.weights.dialects.hf_preprocess import read_preprocess, write_preprocess
+from vitreous.weights.dialects.huggingface import HUGGINGFACE
+from vitreous.weights.dialects.mapping import written
 
 TINY: dict[str, Any] = {
     "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 44,

@@ -24,7 +24,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from vitreous.model.vit import ViT
-from vitreous.weights.huggingface import HUGGINGFACE
+from vitreous.weights.dialects.huggingface import HUGGINGFACE
 
 TOKENS = "/backbone/layernorm/Add_1_output_0"
 PREFIX = "backbone."

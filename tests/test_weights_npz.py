@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vitreous.errors import ModelFileError
-from vitreous.weights.container import open_container
+from vitreous.weights.formats.container import open_container
 
 resource: ModuleType | None
 try:
@@ -173,7 +173,7 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
 
 def test_zip_bombs_are_refused_before_anything_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """C6: 65 kB that would be 64 MB; members in the tens of thousands; members that share their bytes."""
-    monkeypatch.setattr("vitreous.weights.archive._inflate", None)
+    monkeypatch.setattr("vitreous.weights.formats.archive._inflate", None)
     bomb = archive(tmp_path / "bomb.npz", {"a.npy": npy(np.zeros(16 << 20, "f4"))}, packed=True)
     assert bomb.stat().st_size < 70_000
     assert "a zip bomb" in why(bomb)

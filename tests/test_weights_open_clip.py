@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.vit import ViT
-from vitreous.weights.container import open_container
-from vitreous.weights.dialect import Package
-from vitreous.weights.equivalent import rewritten
-from vitreous.weights.mapping import written
-from vitreous.weights.open_clip import OPEN_CLIP
+from vitreous.weights.dialects.dialect import Package
+from vitreous.weights.dialects.equivalent import rewritten
+from vitreous.weights.dialects.mapping import written
+from vitreous.weights.dialects.open_clip import OPEN_CLIP
+from vitreous.weights.formats.container import open_container
 
 
 @functools.cache

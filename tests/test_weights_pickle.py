@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from vitreous.errors import ModelFileError, VitreousError
-from vitreous.weights import pickle_child, pickles
-from vitreous.weights.container import Raw, open_container
-from vitreous.weights.pickle_child import NoWeights, answer, choose, is_state
+from vitreous.weights.formats import pickle_child, pickles
+from vitreous.weights.formats.container import Raw, open_container
+from vitreous.weights.formats.pickle_child import NoWeights, answer, choose, is_state
 
 MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00."  # magic, version, system
 

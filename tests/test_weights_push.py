@@ -18,9 +18,9 @@ from native_files import CLASSES, saved
 from vitreous.errors import ModelFileError, ResourceError, UsageError
 from vitreous.results import RunResult
 from vitreous.schema import to_json
-from vitreous.weights.hub import fetch
+from vitreous.weights.hub.fetch import fetch
+from vitreous.weights.hub.push import push
 from vitreous.weights.load import load
-from vitreous.weights.push import push
 
 NASTY = (
     '"; evil: true',

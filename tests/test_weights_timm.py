@@ -19,10 +19,10 @@ from vitreous.architecture import ResNetConfig, ViTConfig
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.errors import ModelFileError, UsageError, VitreousError
 from vitreous.model.create import build
-from vitreous.weights.container import Raw, open_container
-from vitreous.weights.dialect import translate
-from vitreous.weights.timm import TIMM
-from vitreous.weights.timm_names import called
+from vitreous.weights.dialects.dialect import translate
+from vitreous.weights.dialects.timm import TIMM
+from vitreous.weights.dialects.timm_names import called
+from vitreous.weights.formats.container import Raw, open_container
 from vitreous.zoo import find_model, model_names
 
 ACTIVATIONS = {"GELU": "erf", "GELUTanh": "tanh", "QuickGELU": "quick"}

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.vit import ViT
-from vitreous.weights.mapping import written
-from vitreous.weights.torchvision import TORCHVISION
+from vitreous.weights.dialects.mapping import written
+from vitreous.weights.dialects.torchvision import TORCHVISION
 
 SIZES: dict[str, Any] = {
     "image_size": 24, "patch_size": 6, "num_layers": 3, "num_heads": 4, "hidden_dim": 28, "mlp_dim": 44,

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from vitreous.architecture import Architecture
 from vitreous.config import ModelCard
 from vitreous.model.create import Model, build
-from vitreous.weights.container import Raw, open_container
-from vitreous.weights.dialect import translate
-from vitreous.weights.equivalent import rewritten
-from vitreous.weights.mapping import written
-from vitreous.weights.timm import TIMM
+from vitreous.weights.dialects.dialect import translate
+from vitreous.weights.dialects.equivalent import rewritten
+from vitreous.weights.dialects.mapping import written
+from vitreous.weights.dialects.timm import TIMM
+from vitreous.weights.formats.container import Raw, open_container
 
 AGAINST = f"timm {timm().__version__}"
 SMALL: dict[str, Any] = {  # all different, so that a transposition cannot pass

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vitreous.training.job import pretrain as pretrain
     from vitreous.training.job import resume as resume
     from vitreous.weights.convert import convert as convert
-    from vitreous.weights.hub import fetch as fetch
+    from vitreous.weights.hub.fetch import fetch as fetch
     from vitreous.weights.load import load as load
     from vitreous.zoo import find_model as find_model
     from vitreous.zoo import model_names as list_models
@@ -48,7 +48,7 @@ _HOMES = {
     "create_model": "model.create",
     "convert": "weights.convert",
     "evaluate": "evaluation.evaluate",
-    "fetch": "weights.hub",
+    "fetch": "weights.hub.fetch",
     "find_model": "zoo",
     "finetune": "training.job",
     "list_models": "zoo:model_names",

@@ -1,6 +1,6 @@
 """Published weights by name: where they lie, under which licence, what they expect, and what was reported for them.
 
-Plain data, kept in `pretrained.toml`; fetching is the business of `weights/hub.py`. A name is ARCHITECTURE.TAG: the
+Plain data, kept in `pretrained.toml`; fetching is the business of `weights/hub/`. A name is ARCHITECTURE.TAG: the
 zoo's name where the zoo has the architecture, else timm's. The tag says who trained it on what, as timm spells it; the
 same weights in another ecosystem's file carry a prefix: `google_` (.npz), `meta_` (.pth), `hf_` (transformers),
 `laion_` (OpenCLIP), `tv_` (torchvision). Nothing is guessed: what its source does not state is None.

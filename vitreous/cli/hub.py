@@ -26,6 +26,6 @@ class Hub:
         if self.hub_url is not None:
             os.environ["HF_ENDPOINT"] = self.hub_url
         if self.fetch and model is not None and not os.path.exists(model) and is_pretrained_name(model):
-            from vitreous.weights.hub import fetch
+            from vitreous.weights.hub.fetch import fetch
 
             fetch(model, hub_url=self.hub_url)

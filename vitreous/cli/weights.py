@@ -79,7 +79,7 @@ class Push:
 
     def answer(self) -> Answer:
         """Push, and say where it is."""
-        from vitreous.weights.push import push
+        from vitreous.weights.hub.push import push
 
         place = push(self.model, self.target, hub_url=self.hub_url, private=self.private)
         console.say(f"pushed to {harmless(place)}")

@@ -23,7 +23,7 @@ from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.recipe import find_recipe
 from vitreous.training.optim import warmup_steps
-from vitreous.weights.choose import RECOMMENDED, best_cached
+from vitreous.weights.hub.choose import RECOMMENDED, best_cached
 from vitreous.weights.load import open_model
 from vitreous.zoo import find_model
 

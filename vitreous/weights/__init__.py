@@ -1,5 +1,7 @@
-"""Model files: vitreous's own format, and the one door through which every weight comes in.
+"""Model files: vitreous's own format, every other one, and the one door through which every weight comes in.
 
-`native.py` writes and reads the format, `golden.py` makes the proof that a loaded model still computes what it did,
-`dialect.py` turns anything a person may call a model into a module.
+A path goes through `formats` (which tensors are in this file?), `dialects` (which native tensors do they make up?),
+`adapt.py` (other classes, sizes, channels) and `load.py` (a module around them). `native.py` is our own format, whose
+`golden.py` proves that a loaded model still computes what it did. `convert.py` goes the other way; `hub` has what is
+published.
 """

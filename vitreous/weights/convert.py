@@ -21,15 +21,15 @@ from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.create import Model
 from vitreous.results import Conversion, Resizing
 from vitreous.weights.adapt import Adapted
-from vitreous.weights.dialect import Dialect, Settings, Target
-from vitreous.weights.equivalent import rewritten
+from vitreous.weights.dialects.dialect import Dialect, Settings, Target
+from vitreous.weights.dialects.equivalent import rewritten
+from vitreous.weights.dialects.mapping import written
+from vitreous.weights.formats.write import write_container, write_json
 from vitreous.weights.golden import check_golden, golden_of
 from vitreous.weights.load import adapt, build_from, read_any
-from vitreous.weights.mapping import written
 from vitreous.weights.native import save_native
 from vitreous.weights.read import MODEL_FILE, NATIVE, Loaded, find_dialect, read, retold
 from vitreous.weights.verify import home_logits
-from vitreous.weights.write import write_container, write_json
 
 TOLERANCE = 1e-4
 """Largest difference of a logit that counts as equal, times the largest logit where that is above 1."""

@@ -16,7 +16,7 @@ from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UnknownNameError, UsageError
 from vitreous.model.create import Model, build, create_model
 from vitreous.weights.adapt import Adapted, Head, Resized, with_channels, with_head, with_patch, with_size
-from vitreous.weights.dialect import Settings, unaccounted
+from vitreous.weights.dialects.dialect import Settings, unaccounted
 from vitreous.weights.golden import check_golden
 from vitreous.weights.read import NATIVE, Loaded, find_file, find_published, read, read_published, retold
 from vitreous.weights.suspect import nearest_path

@@ -11,17 +11,17 @@ from torch import Tensor
 from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, ModelFileError, UsageError, unknown_name
 from vitreous.pretrained import Pretrained, find_pretrained, imagenet_names, is_pretrained_name
-from vitreous.weights.container import Raw, find_weights, open_container
-from vitreous.weights.dialect import Account, Dialect, Settings, translate
-from vitreous.weights.dino import DINO
+from vitreous.weights.dialects.dialect import Account, Dialect, Settings, translate
+from vitreous.weights.dialects.dino import DINO
+from vitreous.weights.dialects.google import GOOGLE
+from vitreous.weights.dialects.huggingface import HUGGINGFACE
+from vitreous.weights.dialects.open_clip import OPEN_CLIP
+from vitreous.weights.dialects.timm import TIMM
+from vitreous.weights.dialects.torchvision import TORCHVISION
+from vitreous.weights.formats.container import Raw, find_weights, open_container
 from vitreous.weights.golden import Golden
-from vitreous.weights.google import GOOGLE
-from vitreous.weights.hub import fetch
-from vitreous.weights.huggingface import HUGGINGFACE
+from vitreous.weights.hub.fetch import fetch
 from vitreous.weights.native import is_native, read_native
-from vitreous.weights.open_clip import OPEN_CLIP
-from vitreous.weights.timm import TIMM
-from vitreous.weights.torchvision import TORCHVISION
 
 DIALECTS: tuple[Dialect, ...] = (GOOGLE, HUGGINGFACE, OPEN_CLIP, TORCHVISION, DINO, TIMM)
 """Every foreign dialect, the most telling names first: timm's are ours, and many others' in part."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vitreous.architecture import Architecture, ViTConfig
 from vitreous.errors import ResourceError, UsageError
-from vitreous.weights.container import open_container
+from vitreous.weights.formats.container import open_container
 
 
 def home_logits(

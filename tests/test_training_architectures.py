@@ -1,0 +1,202 @@
+"""Every architecture trains: pretrain, finetune, resume, predict and evaluate, for a ResNet and a hybrid as for a ViT."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_photos import CLASSES, write_photos, write_photos_with_test
+from tiny_architectures import BIT, HYBRID, TINY
+
+import vitreous as vt
+from vitreous.config import TrainOptions
+from vitreous.model.create import Model
+from vitreous.report.words import name as shown
+from vitreous.schema import to_json
+from vitreous.training.job import Run, plan
+from vitreous.training.plan import make_plan
+
+QUICK: dict[str, Any] = {"batch_size": 12, "threads": 1, "precision": "float32"}
+LONGER = {HYBRID.name: 24, BIT.name: 24}  # steps; others take three
+
+Runs = Callable[[str], Run]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos_with_test(tmp_path_factory.mktemp("photos"), per_class=8, test=4)
+
+
+@pytest.fixture(scope="module")
+def pretrained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """The finished run of an architecture, trained when first asked for."""
+    done: dict[str, Run] = {}
+
+    def run(name: str) -> Run:
+        if name not in done:
+            folder = tmp_path_factory.mktemp("runs") / name
+            steps = LONGER.get(name, 3)
+            done[name] = vt.pretrain(photos, model=TINY[name], run=str(folder), steps=steps, **QUICK)
+        return done[name]
+
+    return run
+
+
+def _images(model: Model, batch: int = 3) -> torch.Tensor:
+    size = model.config.image_size
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_file_is_the_trained_model(pretrained: Runs, name: str) -> None:
+    """Read back, it has the architecture, the bits and the logits of the model that was trained."""
+    run = pretrained(name)
+    loaded = vt.load(run.folder, check=True)
+    assert run.model.config == loaded.config
+    assert len(CLASSES) == loaded.config.num_classes
+    trained = run.model.state_dict()
+    assert list(trained) == list(loaded.state_dict())
+    assert all(torch.equal(trained[key], value) for key, value in loaded.state_dict().items())
+    images = _images(loaded)
+    with torch.no_grad():
+        assert torch.equal(run.model(images), loaded(images))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_parameter_learned(pretrained: Runs, name: str) -> None:
+    """Training moved all of them: none is cut off from the loss or forgotten by the optimiser."""
+    run = pretrained(name)
+    began = vt.create_model(TINY[name], num_classes=len(CLASSES), seed=0)
+    if (representation := getattr(run.model.config, "representation_size", None)) is not None:
+        began = vt.create_model(TINY[name], num_classes=3, representation_size=representation, seed=0)
+    moved = {key for key, value in began.state_dict().items() if not torch.equal(value, run.model.state_dict()[key])}
+    assert set(began.state_dict()) == moved
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_run_folder_predicts_and_evaluates_as_the_run_did(pretrained: Runs, photos: Path, name: str) -> None:
+    """Score, labels and probabilities come out again from the file alone."""
+    run = pretrained(name)
+    again = vt.evaluate(run.folder, photos, split="test")
+    assert run.result.top1 == again.top1
+    assert 12 == again.seen == run.result.seen
+    predictor = vt.Predictor(run.folder)
+    for outcome in again.outcomes[::5]:
+        answer = predictor(photos / "test" / outcome.path if not Path(outcome.path).exists() else outcome.path)
+        assert outcome.probability == pytest.approx(answer.probability, abs=1e-6)
+        assert again.classes[outcome.predicted] == answer.label
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_fine_tuning_begins_from_the_file_with_a_head_of_zeros(pretrained: Runs, tmp_path: Path, name: str) -> None:
+    """At another resolution and for other classes: the body is the file's, bit for bit, but for its positions."""
+    run, size = pretrained(name), (48, 64) if TINY[name].name != "tiny-windows" else (48, 48)
+    other = write_photos(tmp_path / "two", per_class=4)
+    for left in (other / CLASSES[2]).iterdir():
+        left.unlink()
+    (other / CLASSES[2]).rmdir()
+    options = {**QUICK, "image_size": size, "batch_size": 6, "steps": 2}
+    made = make_plan("finetune", other, run.result.model, TrainOptions(**options))
+    before, began = run.model.state_dict(), made.model.state_dict()
+    for key, value in began.items():
+        if key.startswith(("head.", "head_dist.")):
+            assert (2, 0) == (len(value), int(value.count_nonzero()))
+        elif not key.rpartition(".")[2].startswith(("pos_embed", "rel_pos")) or "filter" in name:
+            assert torch.equal(before[key], value), key
+    tuned = vt.finetune(other, model=run.result.model, run=str(tmp_path / "run"), **options)
+    assert size == tuned.model.config.image_size == tuned.model.card.preprocess.image_size
+    assert size == vt.load(tuned.folder).config.image_size
+    assert (CLASSES[:2], run.result.model) == (tuned.model.card.classes, tuned.model.card.provenance["began_from"])
+    after = tuned.model.state_dict()
+    assert all(not torch.equal(value, after[key]) for key, value in began.items() if key.startswith("head"))
+
+
+@pytest.mark.parametrize("name", [HYBRID.name, BIT.name])
+def test_the_loss_falls(pretrained: Runs, name: str) -> None:
+    """From chance (a head of zeros says ln 3) to clearly less, and better than guessing on images never seen."""
+    records = [json.loads(line) for line in (pretrained(name).folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["loss"] for record in records]
+    assert 24 == len(losses)
+    assert losses[0] == pytest.approx(math.log(3), abs=1e-6)
+    assert np.mean(losses[-4:]) < 0.75 * np.mean(losses[:4])
+    assert pretrained(name).result.top1 > 0.5
+
+
+@pytest.mark.parametrize("made", [HYBRID, BIT], ids=lambda made: made.name)
+def test_killed_and_resumed_equals_uninterrupted(photos: Path, tmp_path: Path, made: Any) -> None:
+    """SIGKILL in most of four steps; dropout and stochastic depth, where there are any, averaging, accumulation."""
+    script = Path(__file__).with_name("kill_and_resume.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "VITREOUS_CACHE": str(tmp_path / "cache")}
+    ran = subprocess.run(
+        [sys.executable, script, photos, tmp_path / "work", "small-pretrain", "4", json.dumps(to_json(made))],
+        capture_output=True, text=True, env=environment, timeout=300, check=False,
+    )  # fmt: skip
+    assert 0 == ran.returncode, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["kills"] >= 3
+    assert told["whole"] == told["again"]
+    assert told["whole"] == told["killed"]
+
+
+def _words(run: Run) -> list[str]:
+    return [(run.folder / name).read_text(encoding="utf-8") for name in ("report.html", "MODEL_CARD.md")]
+
+
+def test_the_report_of_a_resnet_knows_no_patches_and_no_attention(pretrained: Runs) -> None:
+    """What it says is true of a ResNet: units, channels, the mean of a map."""
+    for text in _words(pretrained(BIT.name)):
+        for word in ("patch", "Patch", "ttention", "token", "Transformer", "encoder", "What it looks at"):
+            assert word not in text, word
+        assert "tiny-bit" in text
+        assert "1 + 1" in text
+        assert "the mean of a map of 512 channels" in text
+        assert "32 × 48 pixels" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("tiny-vit", True), (HYBRID.name, True), ("tiny-windows", True), ("tiny-everything", True),
+        ("tiny-distilled", True), ("tiny-relative", True),
+        (BIT.name, False), ("tiny-resnet", False), ("tiny-axial", False), ("tiny-filter", False),
+    ],
+)  # fmt: skip
+def test_attention_is_shown_where_it_means_something(pretrained: Runs, name: str, pictures: bool) -> None:
+    """Rollout needs tokens with a place in the image, and one matrix of attention per block."""
+    report, _ = _words(pretrained(name))
+    assert pictures == ("What it looks at" in report)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (HYBRID.name, ["4 × 6 of 2 × 2 cells of a feature map, 8 × 8 pixels each", "a ResNet of 1 unit"]),
+        ("tiny-root-hybrid", ["4 × 6 of 2 × 2 cells of a feature map, 8 × 8 pixels each", "the root of a ResNet"]),
+        ("tiny-filter", ["5 semantic tokens from a map of 8 × 12"]),
+        ("tiny-windows", ["windows of 2 × 3 patches", "2 registers", "4 × 6 of 8 × 8 pixels"]),
+        ("tiny-axial", ["along rows, then along columns"]),
+        ("tiny-distilled", ["the class token and the distillation token"]),
+        ("tiny-everything", ["what a learned probe gathers", "2 registers"]),
+    ],
+)
+def test_the_card_says_what_the_model_is(pretrained: Runs, name: str, said: list[str]) -> None:
+    for text in _words(pretrained(name)):
+        for words in said:
+            assert shown(words) in text
+
+
+@pytest.mark.parametrize("name", ["bit-r50x1", "r50+vit-b16"])
+def test_a_dry_run_of_a_large_one_says_what_it_would_cost(name: str) -> None:
+    """Micro-batch, multiply-adds and memory, and nothing is written."""
+    lines = "\n".join(plan("pretrain", "digits", model=name, threads=1, precision="float32"))
+    for words in (name, "224 x 224 px", "batch 128 as ", "multiply-adds an image", "GB of memory"):
+        assert words in lines

@@ -1,0 +1,1 @@
+"""Files to named tensors and back, with no idea of architectures: npz, safetensors, and pickles apart."""
