@@ -392,6 +392,7 @@ def vits(draw: st.DrawFn) -> ViTConfig:
     if attention != "full" and position == "relative":
         position = "learned"
     where = {"none": ["input"], "sincos": ["input", "shared"], "sincos-mae": ["input", "shared"]}
+    rotary = None if semantic else one_of(None, "eva", "dinov3")
     channels = draw(small)
     stem = draw(st.none() | resnets(channels, st.just(0)))
     reduction = stem.reduction if stem is not None else 1
@@ -418,10 +419,10 @@ def vits(draw: st.DrawFn) -> ViTConfig:
         position_at=one_of(*where.get(position, ["input", "every", "shared"])),
         prefix_position=draw(st.booleans()),
         resample=one_of("bilinear-corners", "bicubic", "bicubic-offset"),
-        rotary=None if semantic else one_of(None, "eva", "dinov3"),
+        rotary=rotary,
         rotary_base=draw(positive),
         rotary_dtype=one_of("float32", "bfloat16"),
-        rotary_grid=draw(st.none() | sizes),
+        rotary_grid=draw(st.none() | sizes) if rotary == "eva" else None,
         attention=attention,
         window=window if attention == "window" else None,
         qkv_bias=one_of("all", "query-value", "none"),

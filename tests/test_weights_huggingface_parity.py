@@ -272,10 +272,7 @@ def write(model: ViT, folder: Path) -> str:
     return str(package.sidecars["config.json"]["architectures"][0])
 
 
-PACKED = pytest.mark.xfail(strict=True, reason="one foreign matrix made of two native ones: `written` keeps the last")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[PACKED] if n == "siglip" else []) for n in WRITTEN])
+@pytest.mark.parametrize("name", WRITTEN)
 def test_writing(name: str, tmp_path: Path) -> None:
     """transformers opens the folder without a missing or unexpected key, by its Auto classes too, and answers alike."""
     expected, changes = WRITTEN[name]

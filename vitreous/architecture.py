@@ -198,12 +198,14 @@ class ViTConfig:
             raise ConfigError(
                 f"num_classes and registers must be 0 or more, got {self.num_classes} and {self.registers}"
             )
+        if min(*self.image_size, *self.patch_size) < 1:
+            grid_of(self.image_size, self.patch_size)  # says which
         _check_widths(self)
         _check_tokens(self)
         _check_attention(self)
         grid = self.grid
         if self.window is not None:
-            grid_of(grid, self.window, what=("window grid", "window"))
+            grid_of(grid, self.window, what=("grid", "window"))
 
     @property
     def stride(self) -> Size:
@@ -343,6 +345,8 @@ def _check_tokens(config: ViTConfig) -> None:
 def _check_attention(config: ViTConfig) -> None:
     if (config.attention == "window") != (config.window is not None):
         raise ConfigError("attention='window' and window=(rows, columns) go together", why=f"window={config.window}")
+    if config.rotary_grid is not None and (config.rotary != "eva" or min(config.rotary_grid) < 1):
+        raise ConfigError(f"rotary_grid goes with rotary='eva' and is positive, got {config.rotary_grid}")
     if config.position == "relative" and config.attention != "full":
         raise ConfigError("relative positions go with attention='full'")
     if config.position in ("relative", "none") and config.position_at == "input":

@@ -101,6 +101,10 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _spell(hint: Any) -> str:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_spell(option) for option in typing.get_args(hint))
+    if hint is type(None):
+        return "None"
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(hint)))
     return getattr(hint, "__name__", None) or str(hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitreous.architecture import ResNetConfig
+from vitreous.architecture import ResNetConfig, Size, ViTConfig
 from vitreous.config import AugmentConfig, ModelCard, Recipe
 from vitreous.report.words import count, percent, plain
 
@@ -70,22 +70,46 @@ def model_facts(card: ModelCard) -> list[tuple[str, str]]:
         facts = {
             "name": shape.name,
             "units": f"{' + '.join(map(str, shape.layers))}, {64 * shape.width_factor:,} channels at the root",
-            "image": f"{shape.image_size[0]} × {shape.image_size[1]} pixels",
+            "image": _sides(shape.image_size, " pixels"),
             "head reads": f"the mean of a map of {shape.num_features:,} channels",
         }
     elif shape is not None:
-        rows, columns = shape.grid
-        heads = count(shape.num_heads, "head")
-        patch = f"{shape.patch_size[0]} × {shape.patch_size[1]}"
-        facts = {
-            "name": shape.name,
-            "encoder": f"{count(shape.depth, 'block')}, width {shape.embed_dim:,}, {heads}, MLP {shape.mlp_dim:,}",
-            "image": f"{shape.image_size[0]} × {shape.image_size[1]} pixels",
-            "patches": f"{rows} × {columns} of {patch} pixels",
-            "head reads": _POOLS[shape.pool],
-        }
+        facts = _vit_facts(shape)
     prepare = card.preprocess
     how = {"cover": f"centre crop, {percent(prepare.crop_ratio)} of the side", "squash": "squashed into the frame"}
     facts["preprocessing"] = f"{how[prepare.resize]}, {prepare.interpolation}"
     facts["licence"] = card.licence
     return list(facts.items())
+
+
+def _vit_facts(shape: ViTConfig) -> dict[str, str]:
+    """Tokens and encoder; options only where they are taken."""
+    heads = count(shape.num_heads, "head")
+    facts = {
+        "name": shape.name,
+        "encoder": f"{count(shape.depth, 'block')}, width {shape.embed_dim:,}, {heads}, MLP {shape.mlp_dim:,}",
+        "image": _sides(shape.image_size, " pixels"),
+    }
+    if (stem := shape.stem) is not None:
+        units = f"of {count(sum(stem.layers), 'unit')}" if stem.layers else "that ends behind its root"
+        facts["stem"] = f"a ResNet {units}, a map of {stem.num_features:,} channels"
+    if shape.num_tokens is not None:
+        facts["tokens"] = f"{count(shape.num_tokens, 'semantic token')} from a map of {_sides(shape.grid)}"
+    elif stem is not None:
+        cells = f"{_sides(shape.patch_size)} cells of the map"
+        facts["patches"] = f"{_sides(shape.grid)} of {cells}, {_sides(shape.stride)} pixels each"
+    else:
+        facts["patches"] = f"{_sides(shape.grid)} of {_sides(shape.patch_size)} pixels"
+    if shape.registers:
+        facts["registers"] = f"{shape.registers}"
+    if shape.window is not None:
+        facts["attention"] = f"in windows of {_sides(shape.window)} patches"
+    elif shape.attention == "axial":
+        facts["attention"] = "along rows, then along columns"
+    reads = "the class token and the distillation token" if shape.distill_token else _POOLS[shape.pool]
+    return facts | {"head reads": reads}
+
+
+def _sides(size: Size, unit: str = "") -> str:
+    """Height and width as "32 × 48"."""
+    return f"{size[0]} × {size[1]}{unit}"

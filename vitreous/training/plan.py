@@ -15,13 +15,16 @@ from torch import nn
 
 from vitreous.architecture import Architecture, ResNetConfig, Size, ViTConfig, as_pair
 from vitreous.config import ModelCard, PreprocessConfig, Recipe, TrainOptions
+from vitreous.cost import macs
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.errors import ConfigError, UsageError
+from vitreous.model.attention import Attention
 from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, choose_policy, choose_threads
 from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.recipe import find_recipe
+from vitreous.training.memory import kept_bytes, training_bytes
 from vitreous.training.optim import warmup_steps
 from vitreous.weights.hub.choose import RECOMMENDED, best_cached
 from vitreous.weights.load import open_model
@@ -53,6 +56,8 @@ class Plan:
     card: ModelCard
     policy: Policy
     micro_batch: int
+    memory: float
+    """Bytes that training takes at its height, about."""
     total_steps: int
     threads: int
 
@@ -99,13 +104,16 @@ def make_plan(
     if recipe.augment.flip and not splits.train.mirror_safe:
         recipe = dataclasses.replace(recipe, augment=dataclasses.replace(recipe.augment, flip=False))
     module, random, card = _resolve_model(verb, model, recipe, options, splits)
+    recipe = _without_what_it_lacks(recipe, module)
+    each = kept_bytes(module, card.preprocess.image_size)
     if choices:
         policy, micro_batch = Policy(**choices["policy"]), int(choices["micro_batch"])
     else:
         if options.threads is None:
             torch.set_num_threads(choose_threads(module, for_="training", device=options.device))
         policy = choose_policy(module, for_="training", device=options.device, precision=options.precision)
-        micro_batch = options.micro_batch or _micro_batch(module, recipe.batch_size, card.preprocess.image_size, policy)
+        micro_batch = options.micro_batch or _micro_batch(recipe.batch_size, each, policy)
+    micro_batch = min(micro_batch, recipe.batch_size)
     return Plan(
         verb=verb,
         data=str(data) if isinstance(data, str | Path) else splits.train.name,
@@ -117,7 +125,8 @@ def make_plan(
         random=random,
         card=card,
         policy=policy,
-        micro_batch=min(micro_batch, recipe.batch_size),
+        micro_batch=micro_batch,
+        memory=training_bytes(module, recipe, micro_batch, each),
         total_steps=_total_steps(recipe, len(splits.train)),
         threads=torch.get_num_threads(),
     )
@@ -184,8 +193,14 @@ def describe(plan: Plan, folder: Path | None) -> list[str]:
         f"model    {plan.source}: {weights}, {parameters / 1e6:.2f} M parameters, {size[0]} x {size[1]} px",
         f"recipe   {recipe.name}: {recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}),"
         f" {batch}, {plan.total_steps:,} steps = {epochs:.1f} epochs, warm-up {warmup:,}",
+        f"price    {_price(plan)}",
         f"machine  {plan.policy.device}, {_threads(plan.threads)}, {plan.policy.reason}",
     ]
+    named = find_recipe(recipe.name, plan.verb)
+    if named.hidden_head and not recipe.hidden_head:
+        lines.append("         without the recipe's tanh layer: the head of this model is linear")
+    if named.dropout and recipe.dropout is None:
+        lines.append(f"         without the recipe's dropout of {named.dropout:g}: this model has no place for it")
     if recipe.warmup_steps and warmup != recipe.warmup_steps:
         lines.append(f"         the recipe's warm-up of {recipe.warmup_steps:,} steps does not fit; cut to {warmup:,}")
     if not plan.splits.train.mirror_safe:
@@ -205,6 +220,7 @@ def environment(plan: Plan) -> dict[str, str]:
     Args:
         plan: gives threads, device and precision.
     """
+    attends = any(isinstance(part, Attention) for part in plan.model.modules())
     return {
         "Python": platform.python_version(),
         "PyTorch": torch.__version__,
@@ -213,7 +229,7 @@ def environment(plan: Plan) -> dict[str, str]:
         "device": plan.policy.device,
         "threads": str(plan.threads),
         "precision": plan.policy.precision,
-        "attention": plan.policy.attention,
+        **({"attention": plan.policy.attention} if attends else {}),
         "micro-batch": str(plan.micro_batch),
     }
 
@@ -239,6 +255,8 @@ def _resolve_model(
     given = getattr(module, "card", None)
     before = given.preprocess if isinstance(given, ModelCard) and not random else None
     architecture = module.config if isinstance(module, ViT | ResNet) else None
+    if architecture is not None:
+        _check_trainable(architecture)
     native = architecture.image_size if architecture else before.image_size if before else (224, 224)
     size = recipe.image_size or native
     if isinstance(model, nn.Module):
@@ -248,14 +266,36 @@ def _resolve_model(
 
 def _fresh(model: str | Architecture, recipe: Recipe, options: TrainOptions, num_classes: int) -> ViT | ResNet:
     config = find_model(model) if isinstance(model, str) else model
+    # the hidden layer is the Vision Transformer's; BiT and DeiT train with linear heads (Kolesnikov et al., 2020)
+    hidden = recipe.hidden_head and isinstance(config, ViTConfig) and not config.distill_token
     return create_model(
         config,
         num_classes=num_classes,
         image_size=recipe.image_size,
-        # the hidden layer is the Vision Transformer's; BiT trains with a linear head (Kolesnikov et al., 2020)
-        representation_size=config.pooled_dim if recipe.hidden_head and isinstance(config, ViTConfig) else None,
+        representation_size=config.pooled_dim if hidden and isinstance(config, ViTConfig) else None,
         seed=options.seed,
     )
+
+
+def _check_trainable(config: Architecture) -> None:
+    """What is built for other uses is told before an hour of reading and training begins."""
+    if config.in_channels != 3:
+        raise ConfigError(
+            f"{config.name} takes images of {config.in_channels} channels, and images are read as RGB",
+            remedy="give it three, in_channels=3, also where it is loaded from a file",
+        )
+    if isinstance(config, ViTConfig) and config.pool == "none":
+        raise ConfigError(
+            f"{config.name} answers for every token, and images have one label each",
+            remedy="another pool, such as 'cls'",
+        )
+
+
+def _without_what_it_lacks(recipe: Recipe, module: nn.Module) -> Recipe:
+    """The recipe as it can be followed: dropout and the tanh layer are a Vision Transformer's."""
+    if not isinstance(module, ViT):
+        return dataclasses.replace(recipe, dropout=None, hidden_head=False)
+    return dataclasses.replace(recipe, hidden_head=recipe.hidden_head and module.pre_logits is not None)
 
 
 def _threads(count: int) -> str:
@@ -295,23 +335,27 @@ def _total_steps(recipe: Recipe, count: int) -> int:
     return max(1, round((recipe.epochs or 0) * count / recipe.batch_size))
 
 
-def _kept_numbers(config: Architecture, size: Size) -> float:
-    """About how many activations of one image wait for the backward pass."""
-    if isinstance(config, ViTConfig):
-        tokens, stem = config.tokens_at(size), _kept_numbers(config.stem, size) if config.stem else 0.0
-        # per block about 34 numbers for each token and channel (Korthikanti et al. 2022, section 4.1), and two maps
-        return stem + tokens * config.depth * (17 * config.embed_dim + 2 * config.num_heads * tokens)
-    numbers, places, width = 0.0, size[0] * size[1] / 16, 64 * config.width_factor
-    for units in config.layers:  # input and output of three convolutions, norms and ReLUs: 18 times the inner width
-        numbers, places, width = numbers + 18 * units * places * width, places / 4, 2 * width
-    return numbers + 3 * size[0] * size[1] / 4 * 64 * config.width_factor
+def _price(plan: Plan) -> str:
+    """What the run costs, in words: arithmetic and memory; for somebody's own module only memory."""
+    memory = f"about {plan.memory / 1e9:.2g} GB of memory besides the images"
+    if plan.card.architecture is None:
+        return memory
+    each = macs(plan.card.architecture, plan.card.preprocess.image_size)
+    # going back takes two products of matrices for every one on the way forward
+    whole = 3 * each * plan.recipe.batch_size * plan.total_steps
+    return f"{_scaled(each)} multiply-adds an image, {_scaled(whole)} to train; {memory}"
 
 
-def _micro_batch(module: nn.Module, batch_size: int, size: Size, policy: Policy) -> int:
+def _scaled(number: float) -> str:
+    """12,345,678 as "12.3 M"."""
+    power = min(max(int(math.log10(max(number, 1))) // 3, 0), 7)
+    return f"{number / 1000**power:.3g} {' KMGTPEZ'[power]}".rstrip()
+
+
+def _micro_batch(batch_size: int, bytes_each: float, policy: Policy) -> int:
     """Images per forward pass that fit comfortably; the batch is cut into equal pieces of at most that many."""
-    bytes_each = 4.0 * _kept_numbers(module.config, size) if isinstance(module, ViT | ResNet) else 16e6
     budget = _CPU_BUDGET
     if policy.device.startswith("cuda"):
         budget = _GPU_SHARE * torch.cuda.mem_get_info(torch.device(policy.device))[0]
     pieces = math.ceil(batch_size * bytes_each / budget)
-    return math.ceil(batch_size / pieces)
+    return math.ceil(batch_size / max(1, pieces))

@@ -104,7 +104,7 @@ def with_size(given: Adapted, size: Size) -> Adapted:
     if isinstance(old, ViTConfig) and isinstance(new, ViTConfig):
         for name in [name for name in tensors if name.rpartition(".")[2] in _TABLES]:
             changed, how = _at(tensors[name], name, old, new)
-            if changed.shape != tensors[name].shape or (name == "pos_embed" and old.grid != new.grid):
+            if how and (changed.shape != tensors[name].shape or old.grid != new.grid):
                 before, after = (f"{c.grid[0]} x {c.grid[1]}" for c in (old, new))
                 resized.append(Resized(name, before, after, how))
             tensors[name] = changed
@@ -163,7 +163,8 @@ def with_channels(given: Adapted, count: int) -> Adapted:
     """The weights for images of another number of channels.
 
     Grey images meet the sum of the filters, so that a grey picture has the tokens it had as RGB; more channels repeat
-    them in turn, scaled so that the answer's size stays (timm/models/_manipulate.py, adapt_input_conv).
+    them in turn, scaled so that the answer's size stays (timm/models/_manipulate.py, adapt_input_conv). Where the first
+    convolution is standardised (ResNets, hybrids) that keeps the filters' directions, but not their scale.
 
     Args:
         given: its first convolution takes the images.
