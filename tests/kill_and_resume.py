@@ -1,4 +1,4 @@
-"""Run by test_training_resume.py and test_training_architectures.py: train, be killed with SIGKILL again and again, resume, and print digests as JSON.
+"""Train, be killed with SIGKILL again and again, resume, and print digests as JSON: run by tests of resuming.
 
 One process imports PyTorch and forks before any arithmetic, so that every life of a run costs no second import.
 """
@@ -61,8 +61,9 @@ def main() -> None:
     """Arguments: folder with photos, folder to work in, recipe, number of steps, perhaps an architecture as JSON."""
     photos, work, recipe, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     options = {
-        "model": architecture_from_json(json.loads(sys.argv[5])) if len(sys.argv) > 5 else "vit-test", "recipe": recipe, "steps": steps, "batch_size": 10, "image_size": 32, "threads": 1,
-        "micro_batch": 4, "checkpoint_minutes": 0.0, "seed": 3, "precision": "float32",
+        "model": architecture_from_json(json.loads(sys.argv[5])) if len(sys.argv) > 5 else "vit-test",
+        "recipe": recipe, "steps": steps, "batch_size": 10, "image_size": 32, "threads": 1, "micro_batch": 4,
+        "checkpoint_minutes": 0.0, "seed": 3, "precision": "float32",
     }  # fmt: skip
     verb = vt.finetune if "finetune" in recipe else vt.pretrain
     fresh = [work / "whole", work / "again"]
