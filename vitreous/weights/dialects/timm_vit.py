@@ -48,6 +48,8 @@ def read_vit(tensors: dict[str, Tensor], form: str, known: Stated, settings: Set
             remedy="state it: settings={'rotary': 'dinov3'}, 'eva' or None, or put timm's config.json beside the file",
         )
     chosen = {name: value for name, value in settings.items() if name != "stem"}
+    if (fields | chosen).get("rotary") != "eva":
+        fields["rotary_grid"] = None  # it was guessed along with EVA's rotation
     if "num_heads" not in fields | chosen:
         raise ModelFileError(
             "neither names nor shapes tell the number of attention heads",
