@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from numpy_vit import forward
-from random_vit import arrays, random_images, random_vit
+from random_vit import arrays, config, random_images, random_vit
+from vit_options import drawn, option
 
 from vitreous.inspection import attention
-from vitreous.inspection.attention import attention_maps
+from vitreous.inspection.attention import attention_maps, has_attention_maps
 from vitreous.model.vit import ViT
 
 
@@ -53,6 +54,57 @@ def test_maps_equal_a_slow_second_implementation(changes: dict[str, Any], size: 
     np.testing.assert_allclose(found.rollout, rollout.reshape(grid), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.last, last.reshape(grid), rtol=1e-4, atol=1e-6)
     assert rollout.std() > 1e-3
+
+
+_READERS: dict[str, Any] = {  # what the head reads: which tokens in front, what share of it the patches are
+    "registers": ([1.0, 0, 0, 0, 0], 0.0),
+    "distillation": ([0.5, 0.5], 0.0),
+    "class token beside the mean": ([0.5, 0, 0], 0.5),
+    "relative, shared": ([1.0, 0, 0], 0.0),
+    "windows and tokens in front": ([1.0, 0, 0], 0.0),
+    "hybrid": ([1.0], 0.0),
+    "cropped hybrid": ([1.0], 0.0),
+}
+
+
+@pytest.mark.parametrize("name", [*_READERS, "attention pooling"])
+def test_maps_of_every_option_follow_what_the_head_reads(name: str) -> None:
+    """Whole matrices of the blocks' own weights, multiplied in NumPy, read as the option reads."""
+    model = drawn(option(name))
+    images = random_images(*model.config.image_size)
+    names = [f"blocks.{i}.attn.weights" for i in range(3)]
+    with torch.no_grad():
+        weights = [model.features(images, n).taps[n].double().mean(dim=1).numpy() for n in names]  # each (B, N, N)
+        probe = model.features(images, "pool.weights").taps["pool.weights"] if name == "attention pooling" else None
+    grid, front, patches = model.config.grid, model.num_prefix, model.config.grid[0] * model.config.grid[1]
+    if probe is None:
+        own, share = _READERS[name]
+        reader = np.tile([*own, *[share / patches] * patches], (len(images), 1))
+    else:
+        reader = probe.double().mean(dim=1)[:, 0].numpy()
+    np.testing.assert_allclose(reader.sum(axis=1), 1, rtol=1e-6)
+    joint = np.eye(weights[0].shape[1])
+    for matrix in weights:
+        joint = (matrix + np.eye(matrix.shape[1])) / 2 @ joint
+    found = attention_maps(model, images)
+    assert has_attention_maps(model)
+    for maps, matrices in ((found.rollout, joint), (found.last, weights[-1])):
+        expected = np.einsum("bn,bnm->bm", reader, matrices)[:, front:].reshape(-1, *grid)
+        np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["axial", "semantic tokens", "a row per token"])
+def test_where_rollout_means_nothing_there_are_no_maps(name: str) -> None:
+    """Two matrices per block, tokens without a place, no single answer."""
+    assert not has_attention_maps(ViT(option(name)))
+
+
+def test_matrices_too_large_to_hold_are_not_shown() -> None:
+    """Windows on single pixels are cheap, and the matrix of who looks at whom is not."""
+    for side, shown in ((96, True), (192, False)):
+        near = config(image_size=(side, side), patch_size=(1, 1), attention="window", window=(4, 4), depth=1)
+        with torch.device("meta"):
+            assert shown == has_attention_maps(ViT(near))
 
 
 def test_memory_is_bounded_by_taking_blocks_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from random_vit import BATCH, random_images, random_vit
 from torch import nn
+from vit_options import drawn, option
 
+from vitreous.architecture import ResNetConfig
 from vitreous.errors import ResourceError, UsageError
 from vitreous.model import prepare as room
 from vitreous.model.create import create_model
@@ -159,6 +161,46 @@ def test_anybodys_module() -> None:
     lower = prepare(model, for_="inference", device="cpu", precision="bfloat16")
     assert lower.policy.precision == "bfloat16"
     assert lower(images).shape == (BATCH, 11)
+
+
+def test_a_resnet_takes_the_rule_and_a_hybrid_is_measured_by_its_blocks(measured: list[str]) -> None:
+    """A ResNet has no attention to choose a form of; its precision is float32 unless another is asked for."""
+    resnet = create_model(ResNetConfig(layers=(1,), image_size=(32, 48), num_classes=3), seed=0)
+    for for_ in ("training", "inference"):
+        policy = choose_policy(resnet, for_=for_, device="cpu")
+        assert ("float32", "float32: nothing was measured for this kind of model or device") == (
+            policy.precision,
+            policy.reason,
+        )
+    assert "bfloat16" == choose_policy(resnet, for_="training", device="cpu", precision="bfloat16").precision
+    assert measured == []
+    hybrid = choose_policy(drawn(option("hybrid")), for_="training", device="cpu")
+    assert ("bfloat16", ["training 31"]) == (hybrid.precision, measured)
+
+
+@pytest.mark.parametrize("name", ["windows and tokens in front", "axial", "semantic tokens", "gated", "layer scale"])
+def test_every_kind_of_block_can_be_measured(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unpatched; and what was measured for one kind is not taken for another."""
+    monkeypatch.setenv("VITREOUS_CACHE", str(tmp_path))
+    monkeypatch.setattr(room, "_PROBE_FLOPS", 1e6)
+    policy = choose_policy(drawn(option(name)), for_="training", device="cpu")
+    assert all(time in policy.reason for time in TIMES)
+    choose_policy(random_vit(image_size=(32, 48)), for_="training", device="cpu")
+    choose_policy(random_vit(), for_="training", device="cpu")
+    expected = 2 if name == "layer scale" else 3  # it costs next to nothing, and is measured as a plain block
+    assert expected == len(json.loads((tmp_path / "measured.json").read_text()))
+
+
+def test_threads_of_a_hybrid_are_not_judged_by_its_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its convolutions are the larger part, and share well."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr(room, "_times", lambda *_: {"x": 1.0})
+        assert 1 == room.choose_threads(random_vit(), for_="training", device="cpu")
+        assert 2 == room.choose_threads(drawn(option("hybrid")), for_="training", device="cpu")
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["tpu", "gpu", "cpu:x", ""])

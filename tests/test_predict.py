@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import vit_options
 from native_files import CLASSES, card_for, saved
 from numpy.typing import NDArray
 from PIL import Image
+from random_resnet import random_resnet
 from random_vit import random_vit
 from scipy import special
 from torch import nn
@@ -21,12 +24,14 @@ from torch import nn
 from vitreous.architecture import ViTConfig
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.errors import ImageError, ModelFileError, UsageError
+from vitreous.model.create import build as build_model
 from vitreous.model.create import create_model
 from vitreous.model.prepare import prepare
 from vitreous.model.vit import ViT
 from vitreous.picture.preprocess import preprocess
-from vitreous.predict import Predictor, ranked, softmax
+from vitreous.predict import Predictor, _images_per_pass, ranked, softmax
 from vitreous.results import Failure, Prediction
+from vitreous.zoo import find_model
 
 
 def pixels(count: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
@@ -81,6 +86,55 @@ _SHAPES = [  # the first two in passes of 64, the third and fourth of 16, the la
         image_size=(72, 80), patch_size=(8, 8), embed_dim=768, num_heads=12, mlp_dim=1536, depth=1, num_classes=37
     ),
 ]
+
+
+_OPTIONS = (
+    "registers", "distillation", "attention pooling, everything on", "gated", "rotary of DINOv3", "relative, shared",
+    "learned at every block", "windows and tokens in front", "axial and tokens in front", "layer scale", "hybrid",
+    "hybrid of the other style", "semantic tokens of a hybrid",
+)  # fmt: skip
+
+
+def _options() -> Iterator[Any]:
+    """Small models of every kind with every number random; none of their logits are flat."""
+    for name in _OPTIONS:
+        yield pytest.param(lambda name=name: vit_options.drawn(vit_options.option(name)), id=name)
+    yield pytest.param(lambda: random_resnet(), id="BiT")
+    yield pytest.param(lambda: random_resnet(style="v1", layers=(1, 1)), id="ResNet")
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("build", list(_options()))
+def test_every_architecture_answers_an_image_alike_alone_and_in_any_batch(build: Any) -> None:
+    """Within 1e-6 in float32, in passes of 16 and of the Predictor's own choice."""
+    model = build()
+    card = ModelCard(
+        architecture=model.config,
+        preprocess=PreprocessConfig(image_size=model.config.image_size),
+        classes=tuple(map(str, range(11))),
+    )
+    images = pixels(35, model.config.image_size)
+    for batch_size in (None, 16):
+        predictor = Predictor((model, card), batch_size=batch_size)
+        together = predictor.logits(images)
+        assert 0.5 < together.std()
+        for size, first in [(1, 0), (1, 13), (1, 34), (3, 2), (16, 17)]:
+            some = slice(first, first + size)
+            np.testing.assert_allclose(predictor.logits(images[some]), together[some], rtol=0, atol=1e-6)
+        shuffled = np.random.default_rng(1).permutation(len(images))
+        np.testing.assert_allclose(predictor.logits(images[shuffled]), together[shuffled], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "images"),
+    [("bit-r50x1", 224, 16), ("bit-r50x1", 480, 1), ("bit-r152x4", 224, 1), ("r26+vit-s32", 224, 16),
+     ("r50+vit-b16", 224, 1), ("r26+vit-s32", 512, 1)],
+)  # fmt: skip
+def test_a_pass_of_a_resnet_is_as_large_as_its_maps_allow(name: str, side: int, images: int) -> None:
+    """A single image is not kept waiting for fifteen others, nor memory filled, where one keeps the CPU busy."""
+    with torch.device("meta"):
+        model = build_model(dataclasses.replace(find_model(name), image_size=(side, side)))
+    assert images == _images_per_pass(model, (side, side), "cpu", None)
 
 
 def _models() -> Iterator[Any]:

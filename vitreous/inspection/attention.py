@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vitreous.model.vit import ViT
 
-_ROOM = 128 << 20  # bytes of attention weights held at once
+_ROOM = 128 << 20  # bytes of attention weights held at once, where one block allows it
+_MOST = 2 << 30  # bytes of one block's attention weights; near attention on single pixels would need far more
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,21 @@ def has_attention_maps(model: ViT) -> bool:
     Args:
         model: any Vision Transformer.
     """
-    return model.config.attention != "axial" and model.config.tokenizer == "patch" and model.config.pool != "none"
+    config = model.config
+    if config.attention == "axial" or config.tokenizer != "patch" or config.pool == "none":
+        return False
+    return 4 * config.num_heads * config.tokens_at(config.image_size) ** 2 <= _MOST
 
 
 def attention_maps(model: ViT, pixels: Float[Tensor, "B C H W"]) -> AttentionMaps:
-    """What the token that the head reads has looked at: the class token, or the mean of all patches.
+    """What the tokens that the head reads have looked at: class token, mean of all patches, or both in equal parts.
 
     Rollout is Abnar and Zuidema (2020), section 3: each block's attention, averaged over heads, counts half, the
     residual connection the other half, and the blocks are multiplied. A row over all tokens sums to 1; the patches'
     part is given.
 
     Args:
-        model: left as it is found.
+        model: one that `has_attention_maps`; left as it is found.
         pixels: preprocessed images, on any device.
     """
     modes = {module: module.training for module in model.modules()}
@@ -72,8 +76,12 @@ def _look(model: ViT, image: Float[Tensor, "1 C H W"]) -> tuple[list[float], lis
     patches = tokens - prefix
     reader = torch.zeros(tokens, dtype=torch.float64)
     match model.config.pool:
-        case "cls" | "cls+mean":
+        case "cls" if model.config.distill_token:  # two heads, and the logits are their mean
+            reader[:2] = 1 / 2
+        case "cls":
             reader[0] = 1
+        case "cls+mean":
+            reader[0], reader[prefix:] = 1 / 2, 1 / (2 * patches)
         case "map":  # the probe's own look at the tokens after the last block, averaged over heads
             reader = model.features(image, "pool.weights").taps["pool.weights"][0, :, 0].mean(dim=0).cpu().double()
         case _:

@@ -194,14 +194,14 @@ def choose_threads(model: nn.Module, *, for_: Purpose, device: str = "auto") -> 
     """How many CPU threads the arithmetic should use: all, or one where a model is too small to share out.
 
     Args:
-        model: a ViT is measured by one of its blocks; other modules get PyTorch's choice.
+        model: a ViT is measured by one of its blocks; hybrids, ResNets and other modules get PyTorch's choice.
         for_: what it is about to do.
         device: as for `prepare`.
     """
     every = torch.get_num_threads()
     if every == 1 or not isinstance(model, ViT) or find_device(device).type != "cpu":
         return every
-    if model.config.embed_dim > _NARROW:
+    if model.config.embed_dim > _NARROW or model.config.stem is not None:
         return every  # there is enough to share out, and a noisy moment must not say otherwise
     together = min(_times(model, for_).values())
     try:
@@ -216,8 +216,9 @@ def _times(model: ViT, for_: Purpose) -> dict[str, float]:
     """Seconds per block for every candidate with the present number of threads, remembered."""
     config = model.config
     tokens = config.tokens_at(config.image_size)
-    near = "" if config.attention == "full" else f"{config.attention} "
-    shape = f"{near}{tokens}x{config.embed_dim}x{config.num_heads}x{config.mlp_dim}"
+    near = {"full": "", "axial": f"axial {config.grid} ", "window": f"window {config.window} "}[config.attention]
+    gated = " gated" if config.mlp == "swiglu" else ""
+    shape = f"{near}{tokens}x{config.embed_dim}x{config.num_heads}x{config.mlp_dim}{gated}"
     here = f"{torch.backends.cpu.get_cpu_capability()} torch {torch.__version__} threads {torch.get_num_threads()}"
     times: dict[str, float] = remembered(f"block {shape} {for_} {here}", lambda: _time_block(model, for_, tokens))
     return times
@@ -233,6 +234,8 @@ def _time_block(model: ViT, for_: Purpose, tokens: int) -> dict[str, float]:
     x = torch.randn(batch, tokens, config.embed_dim, generator=generator)
     span: Span = "window" if config.attention == "window" else "row" if config.attention == "axial" else "all"
     block = Block(dataclasses.replace(config, position="none", position_at="input", rotary=None), span=span)
+    for parameter in block.parameters():  # some are born as whatever lay in memory, and odd numbers take longer
+        nn.init.normal_(parameter, std=0.02, generator=generator)
     where = Where(model.num_prefix, config.grid if config.num_tokens is None else (1, config.num_tokens))
     forms: tuple[Form, ...] = ("fused", "matmul")
     candidates = [(precision, form) for precision in ("float32", "bfloat16") for form in forms]
