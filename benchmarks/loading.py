@@ -49,7 +49,7 @@ CASES: dict[str, tuple[str, str, str]] = {  # name: (file, what is imported befo
     ),
     "transformers from_pretrained": (
         "hf",
-        "from transformers import ViTForImageClassification",
+        "import oracles; oracles.torchvision(); from transformers import ViTForImageClassification",
         "model = ViTForImageClassification.from_pretrained(path)",
     ),
 }

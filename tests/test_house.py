@@ -292,3 +292,18 @@ def test_the_safety_check_sees(source: str) -> None:
 
 def test_the_safety_check_leaves_the_innocent_alone() -> None:
     assert list(dangers("model.eval(); re.compile('x'); numpy.load('x', allow_pickle=False)")) == []
+
+
+def test_opening_a_model_does_not_import_the_compiler(tmp_path: Path) -> None:
+    """A normal drawn into a tensor without memory would: a second and a half before any model is there."""
+    done = run_python(
+        """
+        import sys
+        from vitreous.model.create import create_model
+        for name in ("vit-mu16", "r+vit-ti16", "bit-r50x1"):
+            create_model(name, num_classes=0)
+        print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+        """,
+        tmp_path,
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -35,6 +35,8 @@ def init_weights(model: ViT, generator: Generator | None = None) -> None:
         model: changed in place.
         generator: source of randomness; None takes PyTorch's global one.
     """
+    if next(model.parameters()).is_meta:  # nothing to draw into; and a normal there would import half of PyTorch
+        return
     for name in _TABLES:
         table = getattr(model, name)
         if table is not None:

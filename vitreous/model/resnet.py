@@ -255,6 +255,8 @@ def init_trunk(model: Trunk | ResNet, generator: Generator | None = None) -> Non
         model: changed in place.
         generator: source of randomness; None takes PyTorch's global one.
     """
+    if next(model.parameters()).is_meta:  # nothing to draw into; and a normal there would import half of PyTorch
+        return
     for name, module in model.named_modules():
         match module:
             case StdConv2d():
