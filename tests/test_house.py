@@ -302,8 +302,8 @@ def test_opening_a_model_does_not_import_the_compiler(tmp_path: Path) -> None:
         from vitreous.model.create import create_model
         for name in ("vit-mu16", "r+vit-ti16", "bit-r50x1"):
             create_model(name, num_classes=0)
-        print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+        print("torch._dynamo" in sys.modules)
         """,
         tmp_path,
     )
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    assert done.stdout.strip() == "False", done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -20,10 +21,12 @@ from tiny_architectures import BIT, HYBRID, TINY
 
 import vitreous as vt
 from vitreous.config import TrainOptions
+from vitreous.errors import ConfigError
 from vitreous.model.create import Model
 from vitreous.schema import to_json
 from vitreous.training.job import Run, plan
-from vitreous.training.plan import make_plan
+from vitreous.training.plan import describe, make_plan
+from vitreous.training.spelled import spelled_config
 
 QUICK: dict[str, Any] = {"batch_size": 12, "threads": 1, "precision": "float32"}
 LONGER = {HYBRID.name: 24, BIT.name: 24}  # steps; others take four, the last with a learning rate of 0
@@ -146,6 +149,66 @@ def test_killed_and_resumed_equals_uninterrupted(photos: Path, tmp_path: Path, m
     assert told["kills"] >= 3
     assert told["whole"] == told["again"]
     assert told["whole"] == told["killed"]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_architecture_is_spelled_as_it_is_made(name: str) -> None:
+    """Python makes the same one of it again; what it would be by itself is left out."""
+    assert TINY[name] == eval(spelled_config(TINY[name]), {"vt": vt})
+    assert "standardize" not in spelled_config(TINY[name])
+    assert "vt.ResNetConfig(name='tiny-bit', image_size=(32, 48), layers=(1, 1))" == spelled_config(BIT)
+
+
+@pytest.mark.parametrize("name", ["tiny-root-hybrid", "tiny-resnet"])
+def test_the_command_of_a_run_that_no_shell_can_name_is_python(pretrained: Runs, tmp_path: Path, name: str) -> None:
+    """It does the run again, to the bit."""
+    run = pretrained(name)
+    command = run.model.card.provenance["command"]
+    assert command in json.loads((run.folder / "run.json").read_text())["command"]
+    again = eval(command.replace(repr(str(run.folder)), repr(str(tmp_path / "again"))), {"vt": vt})
+    for key, value in run.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[key])
+
+
+def test_what_an_object_cannot_be_spelled_as_has_a_name(photos: Path, tmp_path: Path) -> None:
+    """A module that was made before is called model."""
+    made = vt.create_model(TINY["tiny-resnet"], num_classes=3, seed=0)
+    run = vt.finetune(photos, model=made, run=str(tmp_path / "run"), steps=1, **QUICK)
+    assert run.model.card.provenance["command"].startswith(f"vt.finetune({str(photos)!r}, model=model, steps=1, ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"in_channels": 1}, "images of 1 channels, and images are read as RGB"), ({"pool": "none"}, "for every token")],
+)
+def test_what_cannot_learn_labels_of_photos_is_refused(
+    photos: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    """Exit code 2, before anything is trained, and no folder is left."""
+    made = dataclasses.replace(TINY["tiny-vit"], **changes)
+    with pytest.raises(ConfigError, match=words) as caught:
+        vt.pretrain(photos, model=made, run=str(tmp_path / "run"), **QUICK)
+    assert 2 == caught.value.exit_code
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [(BIT.name, ("tanh layer", "dropout of 0.1")), ("tiny-distilled", ("tanh layer",)), (HYBRID.name, ())],
+)
+def test_what_a_recipe_asks_of_other_architectures_is_left_out_aloud(
+    photos: Path, name: str, left_out: tuple[str, ...]
+) -> None:
+    """The paper's recipe has dropout and a hidden layer in the head; the plan and the record say what was not done."""
+    asked = TrainOptions(recipe="paper-imagenet", steps=3, image_size=(32, 48), batch_size=12)
+    made = make_plan("pretrain", photos, TINY[name], asked)
+    told = "\n".join(describe(made, None))
+    for words in ("tanh layer", "dropout of 0.1"):
+        assert (words in left_out) == (words in told)
+    assert made.recipe.hidden_head == ("tanh layer" not in left_out)
+    assert made.recipe.dropout == (None if "dropout of 0.1" in left_out else 0.1)
+    rates = {part.p for part in made.model.modules() if isinstance(part, torch.nn.Dropout)}
+    assert rates == ({0.1} if made.recipe.dropout else set())
 
 
 def _words(run: Run) -> list[str]:

@@ -104,20 +104,25 @@ def final_card(plan: Plan, command: str) -> ModelCard:
 
 
 def command_line(plan: Plan, path: Path) -> str:
-    """The command that does this run again, every option that was asked for spelled out.
+    """The command that does this run again, every option that was asked for spelled out; in Python where it must be.
 
     Args:
         plan: what was done.
         path: the run folder.
     """
-    words = ["vitreous", plan.verb, plan.data, "--model", plan.source]
-    default = TrainOptions()
+    default, asked = TrainOptions(), {}
     for field in dataclasses.fields(TrainOptions):
         value = getattr(plan.options, field.name)
-        if field.name == "run" or value == getattr(default, field.name):
-            continue
+        if field.name != "run" and value != getattr(default, field.name):
+            asked[field.name] = value
+    if plan.spelled is not None:
+        data, model = plan.spelled
+        options = "".join(f", {name}={value!r}" for name, value in [*asked.items(), ("run", str(path))])
+        return f"vt.{plan.verb}({data}, model={model}{options})"
+    words = ["vitreous", plan.verb, plan.data, "--model", plan.source]
+    for name, value in asked.items():
         spelled = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += ["--" + field.name.replace("_", "-"), spelled]
+        words += ["--" + name.replace("_", "-"), spelled]
     return shlex.join([*words, "--run", str(path)])
 
 

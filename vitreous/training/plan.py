@@ -26,6 +26,7 @@ from vitreous.model.vit import ViT
 from vitreous.recipe import find_recipe
 from vitreous.training.memory import kept_bytes, training_bytes
 from vitreous.training.optim import warmup_steps
+from vitreous.training.spelled import spelled_config
 from vitreous.weights.hub.choose import RECOMMENDED, best_cached
 from vitreous.weights.load import open_model
 from vitreous.zoo import find_model
@@ -51,6 +52,8 @@ class Plan:
     model: nn.Module
     source: str
     """The model as the person named it."""
+    spelled: tuple[str, str] | None
+    """Data and model as Python spells them, where one of them is an object that no shell can name."""
     random: bool
     """Whether training begins from random weights."""
     card: ModelCard
@@ -122,6 +125,7 @@ def make_plan(
         splits=splits,
         model=module,
         source=str(model) if isinstance(model, str | Path) else getattr(model, "name", type(model).__name__),
+        spelled=None if isinstance(data, str | Path) and isinstance(model, str | Path) else _spelled(data, model),
         random=random,
         card=card,
         policy=policy,
@@ -296,6 +300,17 @@ def _without_what_it_lacks(recipe: Recipe, module: nn.Module) -> Recipe:
     if not isinstance(module, ViT):
         return dataclasses.replace(recipe, dropout=None, hidden_head=False)
     return dataclasses.replace(recipe, hidden_head=recipe.hidden_head and module.pre_logits is not None)
+
+
+def _spelled(data: Data, model: Model) -> tuple[str, str]:
+    """Data and model as Python spells them; images and modules that were made before by a word for them."""
+    images = repr(str(data)) if isinstance(data, str | Path) else "images"
+    match model:
+        case str() | Path():
+            return images, repr(str(model))
+        case ViTConfig() | ResNetConfig():
+            return images, spelled_config(model)
+    return images, "model"
 
 
 def _threads(count: int) -> str:
