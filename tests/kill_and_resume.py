@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch._dynamo  # building an optimiser imports it: once here, and not in every life
 
 import vitreous as vt
 from vitreous import console
