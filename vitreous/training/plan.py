@@ -282,10 +282,10 @@ def _fresh(model: str | Architecture, recipe: Recipe, options: TrainOptions, num
 
 
 def _check_trainable(config: Architecture) -> None:
-    """What is built for other uses is told before an hour of reading and training begins."""
+    """What is built for other uses is told before an hour of training begins."""
     if config.in_channels != 3:
         raise ConfigError(
-            f"{config.name} takes images of {config.in_channels} channels, and images are read as RGB",
+            f"{config.name} takes images with in_channels={config.in_channels}, and they are read as RGB",
             remedy="give it three, in_channels=3, also where it is loaded from a file",
         )
     if isinstance(config, ViTConfig) and config.pool == "none":
