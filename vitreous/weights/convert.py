@@ -167,8 +167,12 @@ def _write_foreign(workshop: Path, place: Path, dialect: Dialect, aim: Target, a
 def _left_behind(dialect: Dialect, aim: Target, card: ModelCard) -> tuple[str, ...]:
     """What the card says and the written checkpoint does not."""
     sidecars = dialect.package(aim.architecture, card, aim.form).sidecars
-    names = ("class names",) if card.classes and not sidecars else ()
-    return (*names, "licence and provenance") if sidecars else (*names, "preprocessing", "licence and provenance")
+    lost = [] if sidecars else [*(["class names"] if card.classes else []), "preprocessing"]
+    lost.append("licence and provenance")
+    match card.architecture, aim.architecture:
+        case ViTConfig(position="learned", resample=old), ViTConfig(resample=new) if old != new:
+            lost.append(f"how positions follow the image to other sizes ({old} becomes {new})")
+    return tuple(lost)
 
 
 def _images(model: Model) -> Float[Tensor, "2 C H W"]:

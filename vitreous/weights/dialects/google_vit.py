@@ -344,7 +344,8 @@ def nearest_vit(config: ViTConfig) -> Target:
         words.append(f"GELU: {config.gelu} becomes tanh")
     if config.norm_eps != 1e-6:
         words.append(f"LayerNorm epsilon: {config.norm_eps:g} becomes 1e-06")
-    target = dataclasses.replace(config, **_EQUIVALENT, stem=stem, gelu="tanh", norm_eps=1e-6)
+    numerics: dict[str, Any] = {"stem": stem, "gelu": "tanh", "norm_eps": 1e-6, "resample": "bilinear-corners"}
+    target = dataclasses.replace(config, **_EQUIVALENT, **numerics)
     if stem is not None:  # hybrids are vit_jax's alone, whose class token always has a position
         target = dataclasses.replace(target, prefix_position=True)
     return Target(form=form_of(target), architecture=target, differences=tuple(words))

@@ -200,7 +200,10 @@ def check_square(config: ViTConfig, title: str) -> None:
 
 
 def compared(config: ViTConfig, home: Mapping[str, Any]) -> tuple[ViTConfig, tuple[str, ...]]:
-    """What the other side's code makes of an architecture, and where that differs, in words.
+    """What the other side's code makes of an architecture, and where its logits differ, in words.
+
+    How positions follow the image to another resolution is taken over without a word: at the model's own it makes no
+    difference, and `convert` tells it of every dialect.
 
     Args:
         config: the architecture.
@@ -210,6 +213,7 @@ def compared(config: ViTConfig, home: Mapping[str, Any]) -> tuple[ViTConfig, tup
     words = tuple(
         f"{_WORDS.get(name, name)}: {_said(getattr(config, name))} becomes {_said(value)}"
         for name, value in changes.items()
+        if name != "resample"
     )
     return dataclasses.replace(config, **changes), words
 
@@ -217,7 +221,6 @@ def compared(config: ViTConfig, home: Mapping[str, Any]) -> tuple[ViTConfig, tup
 _WORDS = {
     "gelu": "GELU",
     "norm_eps": "epsilon of the norms",
-    "resample": "positions at other resolutions",
     "edge": "pixels behind the last whole patch",
     "rotary_dtype": "rotary periods",
 }
