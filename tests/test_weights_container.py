@@ -8,6 +8,8 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.helper
 import pytest
 import safetensors.torch
 import torch
@@ -271,3 +273,19 @@ def test_a_gguf_or_wrong_magic_with_a_brace_is_not_trusted(tmp_path: Path) -> No
     """The ninth byte alone makes no safetensors file."""
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", 3) + b"{x}" + b"rest")
     assert "the model file is damaged" == refused(tmp_path / "w.safetensors").what
+
+
+@pytest.mark.parametrize("location", ["../../../../etc/passwd", "/etc/hostname", "linked.bin"])
+def test_onnx_is_refused_and_what_it_names_is_not_opened(tmp_path: Path, location: str) -> None:
+    """C9: external data outside the folder, by an absolute path or behind a link, with huge dimensions."""
+    (tmp_path / "linked.bin").symlink_to("/etc/passwd")
+    weight = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[1 << 40, 1 << 20])
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    node = onnx.helper.make_node("Hidden", ["w"], ["y"], domain="some.library")
+    graph = onnx.helper.make_graph([node], "g", [], [], initializer=[weight])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(ModelFileError, match="this is an ONNX graph") as refused:
+        open_container(path)
+    assert refused.value.exit_code == 4

@@ -49,7 +49,7 @@ class Models:
         if self.name is not None and is_pretrained_name(self.name) and not is_model_name(self.name):
             return _one_pretrained(find_pretrained(self.name))
         if self.name is not None:
-            return _one_architecture(find_model(self.name))
+            return _one_architecture(find_model(self.name), self.name)
         if self.weights or self.family or self.dialect:
             return _weights(pretrained_names(family=self.family, dialect=self.dialect, text=self.text))
         return _architectures([name for name in model_names() if self.text.casefold() in name.casefold()])
@@ -92,13 +92,13 @@ def _entry(config: Architecture) -> dict[str, Any]:
     }
 
 
-def _one_architecture(config: Architecture) -> Answer:
+def _one_architecture(config: Architecture, typed: str) -> Answer:
     entry = _entry(config)
     counted = [("params", f"{entry['params']:,}"), ("GMACs", f"{entry['gmacs']:,.2f} for an image of that size")]
     console.say(*table([*_rows(config, brief=True), *counted]))
     if entry["pretrained"]:
         console.say("", "published weights", *(f"  {name}" for name in entry["pretrained"]))
-    steps = [(command("pretrain", "photos/", "--model", config.name), "train it from scratch")]
+    steps = [(command("pretrain", "photos/", "--model", typed), "train it from scratch")]
     if entry["pretrained"]:
         start = command("finetune", "photos/", "--model", entry["pretrained"][0], "--fetch")
         steps.insert(0, (start, "fetch published weights and transfer them to your photos"))

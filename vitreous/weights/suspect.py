@@ -32,6 +32,8 @@ def likely_kind(path: Path, head: bytes, size: int) -> str:
             return words
     if head.startswith(b"PK\x03\x04"):
         return _archive(path)
+    if path.suffix.lower() == ".onnx":
+        return "this is an ONNX graph, which is run and not loaded; the files that it names are not opened"
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return "this is a Python pickle, as old versions of PyTorch wrote"
     if head.lstrip()[:1] == b"<":
