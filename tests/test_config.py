@@ -542,3 +542,21 @@ def test_every_field_explains_itself(cls: type) -> None:
         if isinstance(field, ast.AnnAssign):
             assert isinstance(text, ast.Expr), f"{cls.__name__}.{field.target.id} has no docstring"  # type: ignore[union-attr]
             assert isinstance(text.value, ast.Constant)
+
+
+def test_an_architecture_written_before_there_were_more_options_is_still_a_vision_transformer() -> None:
+    """Model files of the first format name fifteen fields; what is left out is as it was then."""
+    written = {
+        "name": "vit-s16", "image_size": [32, 48], "patch_size": [16, 16], "in_channels": 3, "embed_dim": 24, "depth": 2,
+        "num_heads": 3, "mlp_dim": 40, "num_classes": 5, "pool": "cls", "class_token": True, "representation_size": None,
+        "gelu": "erf", "norm_eps": 1e-6, "dropout": 0.1,
+    }  # fmt: skip
+    card = from_json(ModelCard, {"architecture": written})
+    expected = {name: tuple(value) if isinstance(value, list) else value for name, value in written.items()}
+    assert card.architecture == ViTConfig(**expected)  # type: ignore[arg-type]
+    resnet = {"name": "bit", "layers": [1, 2], "width_factor": 3}
+    assert from_json(ModelCard, {"architecture": resnet}).architecture == ResNetConfig(
+        name="bit", layers=(1, 2), width_factor=3
+    )
+    with pytest.raises(ConfigError, match="ViTConfig has no field 'num_head'"):
+        from_json(ModelCard, {"architecture": {**written, "num_head": 3}})

@@ -66,7 +66,9 @@ def _likeliest(options: list[Any], value: Any) -> Any:
     configs = [option for option in options if dataclasses.is_dataclass(option)]
     if not isinstance(value, dict) or not configs:
         return options[0]
-    return min(configs, key=lambda option: len(set(value) ^ {f.name for f in dataclasses.fields(option)}))
+    named = {option: {f.name for f in dataclasses.fields(option)} for option in configs}
+    # fields that are left out have defaults; fields that are not known mean another kind
+    return min(configs, key=lambda option: (len(value.keys() - named[option]), len(named[option] - value.keys())))
 
 
 def check_types(config: Any) -> None:
