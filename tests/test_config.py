@@ -547,9 +547,9 @@ def test_every_field_explains_itself(cls: type) -> None:
 def test_an_architecture_written_before_there_were_more_options_is_still_a_vision_transformer() -> None:
     """Model files of the first format name fifteen fields; what is left out is as it was then."""
     written = {
-        "name": "vit-s16", "image_size": [32, 48], "patch_size": [16, 16], "in_channels": 3, "embed_dim": 24, "depth": 2,
-        "num_heads": 3, "mlp_dim": 40, "num_classes": 5, "pool": "cls", "class_token": True, "representation_size": None,
-        "gelu": "erf", "norm_eps": 1e-6, "dropout": 0.1,
+        "name": "vit-s16", "image_size": [32, 48], "patch_size": [16, 16], "in_channels": 3, "embed_dim": 24,
+        "depth": 2, "num_heads": 3, "mlp_dim": 40, "num_classes": 5, "pool": "cls", "class_token": True,
+        "representation_size": None, "gelu": "erf", "norm_eps": 1e-6, "dropout": 0.1,
     }  # fmt: skip
     card = from_json(ModelCard, {"architecture": written})
     expected = {name: tuple(value) if isinstance(value, list) else value for name, value in written.items()}

@@ -72,10 +72,10 @@ def _init_part(module: nn.Module, model: ViT, generator: Generator | None) -> No
             for layer in (module.q, module.kv, module.proj):
                 _zero_bias(layer)
         case Mlp():
-            halves = 2 if model.config.mlp == "swiglu" else 1
-            for matrix in (*module.fc1.weight.chunk(halves), module.fc2.weight):
-                nn.init.xavier_uniform_(matrix, generator=generator)
-            for layer in (module.fc1, module.fc2):
+            gated = 2 if model.config.mlp == "swiglu" else 1
+            for layer, parts in ((module.fc1, gated), (module.fc2, 1)):
+                for matrix in layer.weight.chunk(parts):
+                    nn.init.xavier_uniform_(matrix, generator=generator)
                 if layer.bias is not None:
                     nn.init.normal_(layer.bias, std=1e-6, generator=generator)
         case LayerScale():
