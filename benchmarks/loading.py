@@ -1,7 +1,8 @@
 """How long opening a ViT-B/16 takes and how much memory, beside safetensors, timm and transformers.
 
 Every case runs in a process of its own, imports first and then only opens the file. Files are written anew with random
-weights and are in the page cache; `read` is the time to read the same bytes and nothing else.
+weights and are in the page cache. Memory is counted on Linux; pages of a mapped file are in the peak, and can be given
+back at any time.
 
     python benchmarks/loading.py
     python benchmarks/loading.py --quick    # a tiny model, once: does it run?
@@ -55,7 +56,7 @@ CASES: dict[str, tuple[str, str, str]] = {  # name: (file, what is imported befo
 }
 
 PROGRAM = """
-import contextlib, io, json, resource, sys, time, warnings
+import contextlib, io, json, sys, time, warnings
 warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 import torch
@@ -64,28 +65,32 @@ def touch(tensors):
     # one number of every page, so that a mapped file counts as read
     for tensor in tensors:
         tensor.flatten()[::1024].sum()
+def kilobytes(name):
+    with open("/proc/self/status") as status:
+        return int(next(line.split()[1] for line in status if line.startswith(name + ":")))
 {imports}
 path = {path!r}
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the largest so far is forgotten
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = kilobytes("VmRSS"), kilobytes("RssAnon")
     began = time.perf_counter()
     {work}
     if hasattr(locals().get("model"), "parameters"):
         touch(model.parameters())
     seconds = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([seconds, (after - before) / 1024]))
+    after = kilobytes("VmHWM"), kilobytes("RssAnon")
+print(json.dumps([seconds, *((a - b) / 1024 for a, b in zip(after, before))]))
 """
 
 
-def measure(path: Path, imports: str, work: str) -> tuple[float, float]:
-    """Seconds, and MiB that the process's largest memory grew by."""
+def measure(path: Path, imports: str, work: str) -> tuple[float, ...]:
+    """Seconds, MiB that the process's largest memory grew by, and MiB of its own (not of the file) that stayed."""
     program = PROGRAM.format(
         tests=str(TESTS), imports=imports, path=str(path), work=textwrap.indent(work, "    ").strip()
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    seconds, memory = json.loads(done.stdout.splitlines()[-1])
-    return seconds, memory
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
 def write_files(folder: Path, name: str) -> None:
@@ -118,16 +123,15 @@ def main() -> None:
         folder = Path(place)
         write_files(folder, "vit-ti16" if asked.quick else "vit-b16")
         megabytes = (folder / "native.safetensors").stat().st_size / 2**20
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in CASES}
+        times: dict[str, list[tuple[float, ...]]] = {name: [] for name in CASES}
         for _ in range(1 if asked.quick else asked.rounds):
             for name, (file, imports, work) in CASES.items():
                 times[name].append(measure(folder / file, imports, work))
     print(f"\n{megabytes:.0f} MiB of weights, {platform.python_implementation()} {platform.python_version()}\n")
-    print("| opened by | seconds (median) | memory, MiB |\n|---|---|---|")
+    print("| opened by | seconds | peak, MiB | of its own afterwards, MiB |\n|---|---|---|---|")
     for name, taken in times.items():
-        print(
-            f"| {name} | {statistics.median(s for s, _ in taken):.2f} | {statistics.median(m for _, m in taken):,.0f} |"
-        )
+        seconds, peak, own = map(statistics.median, zip(*taken, strict=True))
+        print(f"| {name} | {seconds:.2f} | {peak:,.0f} | {own:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,15 @@ GMACS = {
 }
 
 
+@pytest.mark.slow
+def test_loading_runs_in_every_format() -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("loading.py")), "--quick"], capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+    assert done.stdout.count("| vitreous, ") == 6
+
+
 @pytest.fixture(scope="module")
 def throughput() -> ModuleType:
     """The script as a module."""
