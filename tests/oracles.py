@@ -11,26 +11,17 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
-from unittest import mock
+
+from vitreous.weights.verify import without_fake_kernels
 
 
 @contextmanager
 def _without_fake_kernels() -> Iterator[None]:
-    """Ignore `torch.library.register_fake` for torchvision's operators, and warnings that are not ours."""
-    import torch
-
-    real: Callable[..., Any] = torch.library.register_fake
-
-    def register_fake(op: Any, *args: Any, **options: Any) -> Any:
-        if isinstance(op, str) and op.startswith("torchvision::"):
-            return lambda function: function
-        return real(op, *args, **options)
-
-    with mock.patch.object(torch.library, "register_fake", register_fake), warnings.catch_warnings():
+    """As the product imports them to verify a conversion with, and without warnings that are not ours."""
+    with without_fake_kernels(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

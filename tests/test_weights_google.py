@@ -30,7 +30,7 @@ from google_files import (
 from random_resnet import random_resnet
 from random_vit import config
 
-from vitreous.architecture import ResNetConfig, ViTConfig
+from vitreous.architecture import ResNetConfig, ViTConfig, feature_words
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.create import build
@@ -238,15 +238,16 @@ def test_what_names_and_shapes_tell() -> None:
 @pytest.mark.parametrize(
     ("pool", "pooled", "features"),
     [
-        ("gap", "mean", "mean of the final-norm patches"),
-        ("map", "map", "attention pooling of the final-norm patches"),
+        ("gap", "mean", "mean of the final-norm patch tokens"),
+        ("map", "map", "attention pooling of the final-norm tokens"),
         ("tok", "cls", "final-norm class token"),
     ],
 )
 def test_big_visions_models_are_told_by_their_pooling(pool: str, pooled: str, features: str) -> None:
     """And evaluated as there: a central crop."""
     found = understand(google.vit_arrays(pool=pool))
-    assert (found.form, found.architecture.pool, found.features) == ("big_vision", pooled, features)
+    assert (found.form, found.architecture.pool) == ("big_vision", pooled)
+    assert feature_words(found.architecture) == features
     assert found.architecture.num_prefix_positions == 0
     assert (found.preprocess.resize, found.preprocess.interpolation) == ("cover", "box")
 
@@ -326,7 +327,7 @@ def test_bit_is_evaluated_at_the_size_a_person_states() -> None:
     assert understand(arrays).architecture == ResNetConfig(name="bit-1-2-x1", layers=(1, 2), num_classes=11)
     found = understand(arrays, image_size=480)
     assert (found.architecture.image_size, found.preprocess.image_size) == ((480, 480), (480, 480))
-    assert (found.preprocess.resize, found.features) == ("squash", "mean of the last feature map")
+    assert (found.preprocess.resize, feature_words(found.architecture)) == ("squash", "mean of the last feature map")
 
 
 # what is refused

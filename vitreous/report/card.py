@@ -23,10 +23,10 @@ def model_card(report: RunReport) -> str:
     """
     evaluation = report.evaluation
     blocks = [
-        f"# {_safe(report.title)}",
-        _safe(report.summary, 2000) if report.summary else UNKNOWN,
+        f"# {safe(report.title)}",
+        safe(report.summary, 2000) if report.summary else UNKNOWN,
         "## The model",
-        _table(("what", "value"), [*model_facts(report.card), ("file", report.result.model or UNKNOWN)]),
+        markdown_table(("what", "value"), [*model_facts(report.card), ("file", report.result.model or UNKNOWN)]),
         _origin(report),
         "## Intended use",
         f"Naming one of {count(len(evaluation.classes), 'class', 'classes')} for images like those it was tested on. "
@@ -41,13 +41,13 @@ def model_card(report: RunReport) -> str:
         *_data(report),
         "## How it was made",
         _code(report.command),
-        _table(("recipe", "value"), [("name", report.recipe.name), *recipe_facts(report.recipe)]),
-        _table(("environment", "value"), report.environment.items())
+        markdown_table(("recipe", "value"), [("name", report.recipe.name), *recipe_facts(report.recipe)]),
+        markdown_table(("environment", "value"), report.environment.items())
         if report.environment
         else f"Environment: {UNKNOWN}.",
         "## Licence and contact",
-        f"Licence of the weights: {_safe(report.card.licence or UNKNOWN)}. Contact: {UNKNOWN}.",
-        f"Written: {_safe(report.written or UNKNOWN)}.",
+        f"Licence of the weights: {safe(report.card.licence or UNKNOWN)}. Contact: {UNKNOWN}.",
+        f"Written: {safe(report.written or UNKNOWN)}.",
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -56,7 +56,7 @@ def _origin(report: RunReport) -> str:
     start = "random weights, not a pre-trained model" if report.random_weights else "a pre-trained model"
     rows = [(key, str(value)) for key, value in report.card.provenance.items() if not isinstance(value, dict | list)]
     text = f"Training began from {start}."
-    return f"{text}\n\n{_table(('provenance', 'value'), rows)}" if rows else text
+    return f"{text}\n\n{markdown_table(('provenance', 'value'), rows)}" if rows else text
 
 
 def _score(report: RunReport) -> list[str]:
@@ -64,9 +64,9 @@ def _score(report: RunReport) -> list[str]:
     low, high = (percent(edge) for edge in evaluation.interval)
     headline = f"**{percent(evaluation.top1)}** of {count(evaluation.seen, 'image')} named rightly (top-1)"
     rests = f"{evaluation.seen:,} of {evaluation.expected:,} seen, {len(evaluation.failed):,} failed"
-    source = _safe(evaluation.data) if evaluation.data else f"images {UNKNOWN}"
+    source = safe(evaluation.data) if evaluation.data else f"images {UNKNOWN}"
     if report.result.optimistic:
-        neutral = f"**Optimistic**: these images are not neutral: {_safe(report.optimistic_because.rstrip('.'), 600)}."
+        neutral = f"**Optimistic**: these images are not neutral: {safe(report.optimistic_because.rstrip('.'), 600)}."
     else:
         neutral = "These images chose nothing: no epoch, setting or threshold was picked by looking at them."
     rows = [("this model", percent(evaluation.top1), f"95 % interval {low} to {high}")]
@@ -76,7 +76,7 @@ def _score(report: RunReport) -> list[str]:
     return [
         f"{headline}; 95 % confidence interval {low} to {high}. Measured on: {source} ({rests}).",
         neutral,
-        _table(("what", "score", "explained"), rows),
+        markdown_table(("what", "score", "explained"), rows),
     ]
 
 
@@ -85,7 +85,7 @@ def _classes(evaluation: Evaluation) -> list[str]:
         (score.name, f"{score.support:,}", percent(score.recall), percent(score.precision), percent(score.f1))
         for score in evaluation.per_class[:_CLASSES_LISTED]
     ]
-    table = _table(("class", "images", "recall", "precision", "F1"), rows)
+    table = markdown_table(("class", "images", "recall", "precision", "F1"), rows)
     more = len(evaluation.per_class) - len(rows)
     return [table, f"and {count(more, 'class', 'classes')} more"] if more > 0 else [table]
 
@@ -93,7 +93,7 @@ def _classes(evaluation: Evaluation) -> list[str]:
 def _limits(report: RunReport) -> list[str]:
     pairs = confusions(report.evaluation, 3)
     said = [
-        f"- {_safe(pair.true)} is taken for {_safe(pair.predicted)} in {percent(pair.share, 0)} of its images."
+        f"- {safe(pair.true)} is taken for {safe(pair.predicted)} in {percent(pair.share, 0)} of its images."
         for pair in pairs
     ]
     said.append(f"- {calibration_in_words(report.evaluation)}")
@@ -103,20 +103,31 @@ def _limits(report: RunReport) -> list[str]:
 
 def _data(report: RunReport) -> list[str]:
     data = report.data
-    notes = [f"- {_safe(note, 600)}" for note in data.notes]
-    notes += [f"- {_safe(part.name)}: {count(part.total, 'image')}" for part in data.counts]
+    notes = [f"- {safe(note, 600)}" for note in data.notes]
+    notes += [f"- {safe(part.name)}: {count(part.total, 'image')}" for part in data.counts]
     notes.append(f"- left out because unreadable: {count(len(data.failed), 'image')}")
     notes.append(f"- fingerprint: {data.fingerprint or UNKNOWN}")
-    return [f"Source: {_safe(data.source or UNKNOWN)}. Licence and consent of the images: {UNKNOWN}.", "\n".join(notes)]
+    return [f"Source: {safe(data.source or UNKNOWN)}. Licence and consent of the images: {UNKNOWN}.", "\n".join(notes)]
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([_safe(cell, 600) for cell in row] for row in rows)]
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells mean nothing but themselves.
+
+    Args:
+        heads: of the columns.
+        rows: as many cells each.
+    """
+    lines = [heads, ["---"] * len(heads), *([safe(cell, 600) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _safe(text: str, length: int = 200) -> str:
-    """One line of text in which Markdown and HTML mean nothing."""
+def safe(text: str, length: int = 200) -> str:
+    """One line of text in which Markdown and HTML mean nothing.
+
+    Args:
+        text: anything.
+        length: the longest result, in characters, before escapes.
+    """
     return re.sub(r"[\\`*{}\[\]<>|#&~]|\b_|_\b", r"\\\g<0>", name(text, length))
 
 

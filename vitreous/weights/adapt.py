@@ -17,6 +17,7 @@ from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, UsageError
 from vitreous.model.attention import num_offsets
 from vitreous.model.position import resample, resample_line, resample_patches
+from vitreous.results import Resizing
 
 Head = Literal["keep", "new", "drop"]
 """The file's head as it is, a fresh one that begins at zero, or none."""
@@ -25,25 +26,12 @@ _HEADS = ("head.", "head_dist.", "pre_logits.")
 
 
 @dataclass(frozen=True)
-class Resized:
-    """One tensor that was interpolated."""
-
-    name: str
-    source: str
-    """Its shape or grid before, "14 x 14"."""
-    target: str
-    """And after."""
-    how: str
-    """The convention, "bilinear-corners"."""
-
-
-@dataclass(frozen=True)
 class Adapted:
     """Card and tensors after a change, and what was interpolated on the way."""
 
     card: ModelCard
     tensors: dict[str, Tensor]
-    resized: tuple[Resized, ...] = ()
+    resized: tuple[Resizing, ...] = ()
 
 
 def with_head(given: Adapted, head: Head, num_classes: int | None) -> Adapted:
@@ -100,14 +88,14 @@ def with_size(given: Adapted, size: Size) -> Adapted:
     old, tensors = given.card.architecture, dict(given.tensors)
     assert old is not None
     new = dataclasses.replace(old, image_size=size)
-    resized: list[Resized] = []
+    resized: list[Resizing] = []
     if isinstance(old, ViTConfig) and isinstance(new, ViTConfig):
         for name in [name for name in tensors if name.rpartition(".")[2] in _TABLES]:
             changed, how = _at(tensors[name], name, old, new)
             same_rows = changed.shape == tensors[name].shape  # 2 x 8 patches have as many as 4 x 4
             if how and not (same_rows and (name != "pos_embed" or old.grid == new.grid)):
                 before, after = (f"{c.grid[0]} x {c.grid[1]}" for c in (old, new))
-                resized.append(Resized(name, before, after, how))
+                resized.append(Resizing(name=name, source=before, target=after, how=how))
             tensors[name] = changed
     preprocess = dataclasses.replace(given.card.preprocess, image_size=size)
     card = dataclasses.replace(given.card, architecture=new, preprocess=preprocess)
@@ -152,7 +140,7 @@ def with_patch(given: Adapted, size: Size) -> Adapted:
     new = dataclasses.replace(old, patch_size=size, image_size=image)
     preprocess = dataclasses.replace(given.card.preprocess, image_size=image)
     before, after = (f"{p[0]} x {p[1]}" for p in (old.patch_size, size))
-    resized = Resized("patch_embed.proj.weight", before, after, "pseudo-inverse")
+    resized = Resizing(name="patch_embed.proj.weight", source=before, target=after, how="pseudo-inverse")
     return Adapted(
         dataclasses.replace(given.card, architecture=new, preprocess=preprocess),
         given.tensors | {"patch_embed.proj.weight": kernel},
@@ -189,6 +177,7 @@ def with_channels(given: Adapted, count: int) -> Adapted:
     if isinstance(old, ViTConfig) and old.stem is not None:
         changes["stem"] = dataclasses.replace(old.stem, in_channels=count)
     new = dataclasses.replace(old, **changes)
-    resized = Resized(name, f"{old.in_channels} channels", f"{count} channels", "sum" if count == 1 else "repeat")
+    how = "sum" if count == 1 else "repeat"
+    resized = Resizing(name=name, source=f"{old.in_channels} channels", target=f"{count} channels", how=how)
     card = dataclasses.replace(given.card, architecture=new)
     return Adapted(card, given.tensors | {name: kernel}, (*given.resized, resized))

@@ -19,9 +19,9 @@ from vitreous.architecture import Size, ViTConfig
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.model.create import Model
-from vitreous.results import Conversion, Resizing
+from vitreous.results import Conversion
 from vitreous.weights.adapt import Adapted
-from vitreous.weights.dialects.dialect import Dialect, Settings, Target
+from vitreous.weights.dialects.dialect import Dialect, Package, Settings, Target
 from vitreous.weights.dialects.equivalent import rewritten
 from vitreous.weights.dialects.mapping import written
 from vitreous.weights.formats.write import write_container, write_json
@@ -77,7 +77,9 @@ def convert(
         console.say(*retold(loaded.account, loaded.card, path))
     adapted = adapt(loaded, image_size=image_size)
     model = build_from(adapted, path)
-    with _beside(place) as workshop:
+    images = _images(model)
+    with _beside(place) as workshop, torch.inference_mode():
+        left_behind: tuple[str, ...] = ()
         if dialect is None:
             made = workshop / (place.name if place.suffix else MODEL_FILE)
             _write_native(made, adapted, model, loaded)
@@ -85,9 +87,18 @@ def convert(
         else:
             aim = dialect.nearest(model.config)
             _refuse_difference(aim, dialect, allow_difference)
-            made = _write_foreign(workshop, place, dialect, aim, adapted)
-        difference = _difference(model, made, aim, str(place), allow_difference)
-        by = _check_home(to, made, model, str(place), allow_difference) if verify else None
+            package = dialect.package(aim.architecture, adapted.card, aim.form)
+            made = _write_foreign(workshop, place, dialect, aim, package, adapted)
+            left_behind = _left_behind(package, aim, adapted.card)
+        logits = model(images)
+        moved = _read_back(made, aim, images) - logits
+        difference = _judged(moved, logits, "the written checkpoint", str(place), allow_difference)
+        by = None
+        if verify:
+            theirs, by = home_logits(to, made, model.config, images)
+            moved = theirs - logits
+            console.say(f"{by} answers within {float(moved.abs().max()):.1e} (logits up to {_largest(logits):.3g})")
+            _judged(moved, logits, by, str(place), allow_difference)
         _move(workshop, place)
     return Conversion(
         source=str(path),
@@ -95,13 +106,13 @@ def convert(
         target_dialect=to,
         architecture=model.config.name,
         mapped=loaded.account.mapped,
-        resized=tuple(Resizing(name=r.name, source=r.source, target=r.target, how=r.how) for r in adapted.resized),
+        resized=adapted.resized,
         dropped=loaded.account.dropped,
         ignored=loaded.account.ignored,
         assumed=loaded.account.notes,
         differences=aim.differences,
         max_difference=difference,
-        left_behind=() if dialect is None else _left_behind(dialect, aim, adapted.card),
+        left_behind=left_behind,
         verified_by=by,
         target=str(place),
     )
@@ -147,13 +158,14 @@ def _with_provenance(card: ModelCard) -> ModelCard:
     return dataclasses.replace(card, provenance={**card.provenance, "vitreous": vitreous.__version__})
 
 
-def _write_foreign(workshop: Path, place: Path, dialect: Dialect, aim: Target, adapted: Adapted) -> Path:
+def _write_foreign(
+    workshop: Path, place: Path, dialect: Dialect, aim: Target, package: Package, adapted: Adapted
+) -> Path:
     """The checkpoint as the ecosystem writes one; a folder's path where it has a configuration beside its weights."""
     old = adapted.card.architecture
     tensors = adapted.tensors
     if isinstance(old, ViTConfig) and isinstance(aim.architecture, ViTConfig) and old != aim.architecture:
         tensors = rewritten(tensors, old, aim.architecture)
-    package = dialect.package(aim.architecture, adapted.card, aim.form)
     file = workshop / (place.name if place.suffix else package.file_name)
     kind = {"": package.kind, ".npz": "npz", ".safetensors": "safetensors"}.get(place.suffix, "pickle")
     if (kind == "npz") != (package.kind == "npz"):
@@ -164,10 +176,9 @@ def _write_foreign(workshop: Path, place: Path, dialect: Dialect, aim: Target, a
     return file
 
 
-def _left_behind(dialect: Dialect, aim: Target, card: ModelCard) -> tuple[str, ...]:
+def _left_behind(package: Package, aim: Target, card: ModelCard) -> tuple[str, ...]:
     """What the card says and the written checkpoint does not."""
-    sidecars = dialect.package(aim.architecture, card, aim.form).sidecars
-    lost = [] if sidecars else [*(["class names"] if card.classes else []), "preprocessing"]
+    lost = [] if package.sidecars else [*(["class names"] if card.classes else []), "preprocessing"]
     lost.append("licence and provenance")
     match card.architecture, aim.architecture:
         case ViTConfig(position="learned", resample=old), ViTConfig(resample=new) if old != new:
@@ -182,39 +193,29 @@ def _images(model: Model) -> Float[Tensor, "2 C H W"]:
     return torch.randn(2, config.in_channels, *config.image_size, generator=generator)
 
 
-@torch.inference_mode()
-def _difference(model: Model, made: Path, aim: Target, where: str, allow_difference: bool) -> float:
-    """How far the logits of the written checkpoint, read back from disk, are from the source's."""
+def _read_back(made: Path, aim: Target, images: Float[Tensor, "2 C H W"]) -> Tensor:
+    """Logits of the written checkpoint as it lies on the disk."""
     config = aim.architecture
     stated = {"num_heads": config.num_heads, "image_size": config.image_size} if isinstance(config, ViTConfig) else {}
-    native = aim.form == NATIVE
-    again = read(made, settings={} if native else stated)
-    logits, back = model(_images(model)), build_from(adapt(again), made)(_images(model))
-    difference, largest = float((logits - back).abs().max()), max(1.0, float(logits.abs().max()))
-    if difference > TOLERANCE * largest and not allow_difference:
+    again = read(made, settings={} if aim.form == NATIVE else stated)
+    return build_from(adapt(again), made)(images)
+
+
+def _judged(moved: Tensor, logits: Tensor, who: str, where: str, allow_difference: bool) -> float:
+    """The largest difference of a logit, if it counts as none or is allowed."""
+    difference = float(moved.abs().max())
+    if not difference <= TOLERANCE * max(1.0, _largest(logits)) and not allow_difference:  # NaN is no agreement
         raise ModelFileError(
-            "the written checkpoint would not answer as the source does, so it was not kept",
+            f"{who} does not answer as the source does, so nothing was kept",
             where=where,
-            why=f"logits up to {largest:.3g} moved by up to {difference:.3g}",
+            why=f"logits up to {_largest(logits):.3g} differ by up to {difference:.3g}",
             remedy="--allow-difference keeps it; and please report this",
         )
     return difference
 
 
-@torch.inference_mode()
-def _check_home(to: str, made: Path, model: Model, where: str, allow_difference: bool) -> str:
-    """Name and version of the ecosystem's own code, if it answers as the source does."""
-    logits = model(_images(model))
-    theirs, by = home_logits(to, made, model.config, _images(model))
-    difference, largest = float((logits - theirs).abs().max()), max(1.0, float(logits.abs().max()))
-    console.say(f"{by} answers within {difference:.1e} (logits up to {largest:.3g})")
-    if difference > TOLERANCE * largest and not allow_difference:
-        raise ModelFileError(
-            f"{by} does not answer as the source does, so the checkpoint was not kept",
-            where=where,
-            why=f"logits up to {largest:.3g} differ by up to {difference:.3g}",
-        )
-    return by
+def _largest(logits: Tensor) -> float:
+    return float(logits.abs().max())
 
 
 def _move(workshop: Path, place: Path) -> None:

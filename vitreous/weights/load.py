@@ -15,7 +15,8 @@ from vitreous.architecture import Architecture, ResNetConfig, Size, ViTConfig, a
 from vitreous.config import ModelCard
 from vitreous.errors import ModelFileError, UnknownNameError, UsageError
 from vitreous.model.create import Model, build, create_model
-from vitreous.weights.adapt import Adapted, Head, Resized, with_channels, with_head, with_patch, with_size
+from vitreous.results import Resizing
+from vitreous.weights.adapt import Adapted, Head, with_channels, with_head, with_patch, with_size
 from vitreous.weights.dialects.dialect import Settings, unaccounted
 from vitreous.weights.golden import check_golden
 from vitreous.weights.read import NATIVE, Loaded, find_file, find_published, read, read_published, retold
@@ -199,7 +200,7 @@ def open_model(
 _ALIGNED = 16  # bytes; a mapped archive puts tensors anywhere
 
 
-def _told(resized: Resized) -> str:
+def _told(resized: Resizing) -> str:
     return f"  resized {resized.name}: {resized.source} -> {resized.target} ({resized.how})"
 
 

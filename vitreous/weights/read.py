@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vitreous.architecture import feature_words
 from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, ModelFileError, UsageError, unknown_name
 from vitreous.pretrained import Pretrained, find_pretrained, imagenet_names, is_pretrained_name
@@ -77,7 +78,7 @@ def read(path: Path, *, verify: bool = True, settings: Settings | None = None) -
         architecture=understood.architecture,
         preprocess=understood.preprocess,
         classes=understood.classes,
-        features=understood.features,
+        features=feature_words(understood.architecture),
         licence=understood.licence,
         provenance={"began_as": f"{dialect.title} file {raw.path.name}", "assumed": list(understood.notes)},
     )

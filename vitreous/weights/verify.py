@@ -43,7 +43,7 @@ def home_logits(
             remedy="leave --verify out",
         )
     package, answer = _HOMES[dialect]
-    with torch.inference_mode(), _without_fake_kernels(), warnings.catch_warnings():
+    with torch.inference_mode(), without_fake_kernels(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other libraries have to say of themselves
         module = _import(package)
         logits = answer(file, config, images)
@@ -111,7 +111,7 @@ def _import(package: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _without_fake_kernels() -> Iterator[None]:
+def without_fake_kernels() -> Iterator[None]:
     """Let torchvision's wheel for CUDA be imported beside a torch without: its operators' fake kernels are left out.
 
     It registers them for operators that it could not load, and stops at the first; no Vision Transformer uses any.

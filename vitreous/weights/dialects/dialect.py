@@ -37,7 +37,6 @@ class Understood:
     """Under the names that the table uses: prefixes stripped, old spellings renewed, stacks taken apart."""
     preprocess: PreprocessConfig
     classes: tuple[str, ...] = ()
-    features: str = "final-norm class token"
     licence: str = "not stated"
     dropped: dict[str, str] = field(default_factory=dict)
     """Tensors that are known and not needed, with the reason."""

@@ -98,7 +98,6 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         architecture=config,
         tensors=tensors,
         preprocess=preprocess,
-        features="class token after the final norm",
         licence="Apache-2.0" if config.rotary is None else "DINOv3 License",
         dropped=dropped,
         notes=(*notes, words),

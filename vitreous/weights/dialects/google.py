@@ -25,7 +25,6 @@ _ZERO_HEAD = "the head is all zeros, as in the original imagenet21k files: take 
 _BIT_SIZE = "image size 224: BiT was fine-tuned at 480, on small images at 128; settings={'image_size': 480}"
 _BIT_EDGE = "the max pool finds zeros beyond the edge, as in the release; big_vision's own model finds nothing there"
 _NO_SIZE = "image size 224, which no array tells; settings={'image_size': 384}"
-_FEATURES = {"cls": "final-norm class token", "mean": "mean of the final-norm patches"}
 _HEADS = ("head/kernel", "resnet/head/conv2d/kernel")
 
 
@@ -76,7 +75,6 @@ def _vit(tensors: dict[str, Tensor], settings: Settings, raw: Raw, root: str) ->
         architecture=config,
         tensors=tensors,
         preprocess=_squash(config) if whole else _cover(config),
-        features=_FEATURES.get(config.pool, "attention pooling of the final-norm patches"),
         notes=(*notes, *(() if "gelu" in settings else (_GELU,))),
     )
 
@@ -90,7 +88,6 @@ def _bit(tensors: dict[str, Tensor], settings: Settings, raw: Raw) -> Understood
         architecture=config,
         tensors=tensors,
         preprocess=_cover(config) if by_big_vision else _squash(config),
-        features="mean of the last feature map",
         notes=(*size, *((_BIT_EDGE,) if by_big_vision else ())),
     )
 
@@ -102,7 +99,6 @@ def _v1(tensors: dict[str, Tensor], settings: Settings, raw: Raw) -> Understood:
         architecture=config,
         tensors=tensors,
         preprocess=_cover(config),
-        features="mean of the last feature map",
         notes=() if "image_size" in settings else (_NO_SIZE,),
     )
 

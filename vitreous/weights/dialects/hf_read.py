@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitreous.architecture import Resample, ViTConfig, feature_words
+from vitreous.architecture import Resample, ViTConfig
 from vitreous.errors import ModelFileError
 from vitreous.weights.dialects.dialect import Settings, Understood
 from vitreous.weights.dialects.hf_config import (
@@ -85,7 +85,6 @@ def understand(raw: Raw, settings: Settings) -> Understood:
         tensors={FORMS[form].prefix + name: tensor for name, tensor in found.encoder.items()} | found.outside,
         preprocess=preprocess,
         classes=class_names(stated, config.num_classes) if "classifier" in " ".join(FORMS[form].heads) else (),
-        features=feature_words(config),
         dropped=found.dropped,
         notes=(*notes, *more),
     )

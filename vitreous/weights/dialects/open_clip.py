@@ -82,7 +82,6 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         architecture=config,
         tensors=tensors,
         preprocess=_preprocess(where, look, config),
-        features="image embedding, not normalised" if config.num_classes else "final-norm class token",
         dropped=dropped,
         notes=notes,
     )

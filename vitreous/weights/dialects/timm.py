@@ -104,7 +104,6 @@ def _understand(raw: Raw, settings: Settings) -> Understood:
         tensors=tensors,
         preprocess=preprocess,
         classes=classes,
-        features=_FEATURES.get(getattr(architecture, "pool", "mean"), "final-norm tokens"),
         licence=str(known.cfg.get("license") or "not stated"),
         dropped=dropped,
         notes=(*notes, words) if words else tuple(notes),
@@ -136,9 +135,6 @@ def _check_ranks(tensors: Mapping[str, Tensor], where: str) -> None:
     ]
     if wrong:
         raise unaccounted(where, "timm", [], [], wrong)
-
-
-_FEATURES = {"cls": "final-norm class token", "mean": "mean of the patches", "map": "attention pooling"}
 
 
 def _resnet(tensors: Mapping[str, Tensor], known: Stated, settings: Settings, notes: list[str]) -> ResNetConfig:

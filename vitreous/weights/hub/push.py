@@ -14,8 +14,9 @@ from vitreous.architecture import ResNetConfig
 from vitreous.config import ModelCard
 from vitreous.errors import ConfigError, ModelFileError, ResourceError, UsageError
 from vitreous.files import cannot_write, write_atomically, write_text
+from vitreous.report.card import markdown_table, safe
 from vitreous.report.facts import model_facts
-from vitreous.report.words import clean, count, name
+from vitreous.report.words import clean, count
 from vitreous.results import RunResult
 from vitreous.schema import from_json
 from vitreous.weights.hub.fetch import HUB, endpoint_of, hub_token, is_repo
@@ -23,6 +24,7 @@ from vitreous.weights.native import read_native
 from vitreous.weights.read import MODEL_FILE, find_file
 
 _CARD = "README.md"
+_HEADS = ("what", "value")
 _RUN_CARD = "MODEL_CARD.md"
 _MOST_CLASSES = 1000  # listed in the card; the model file has them all
 _LICENCES = {  # what the hub calls by a name of its own; anything else is "other" with a name
@@ -140,30 +142,20 @@ def _body(card: ModelCard) -> list[str]:
     """What people read where no run has written a card."""
     rows = [(key, str(value)) for key, value in card.provenance.items() if not isinstance(value, dict | list)]
     blocks = [
-        f"# {_safe(card.architecture.name if card.architecture else 'A model')}",
-        _table(model_facts(card)),
+        f"# {safe(card.architecture.name if card.architecture else 'A model')}",
+        markdown_table(_HEADS, model_facts(card)),
         "## Use",
         '```python\nimport vitreous as vt\n\nmodel = vt.load("model.safetensors", check=True)\n'
         'print(vt.Predictor("model.safetensors")("image.jpg").label)\n```',
     ]
     if rows:
-        blocks += ["## Where it comes from", _table(rows)]
+        blocks += ["## Where it comes from", markdown_table(_HEADS, rows)]
     if card.classes:
-        listed = ", ".join(_safe(label) for label in card.classes[:_MOST_CLASSES])
+        listed = ", ".join(safe(label) for label in card.classes[:_MOST_CLASSES])
         more = len(card.classes) - _MOST_CLASSES
         rest = f", and {count(more, 'class', 'classes')} more" if more > 0 else ""
         blocks += [f"## {count(len(card.classes), 'class', 'classes')}", f"{listed}{rest}."]
-    return [*blocks, "## Licence", f"Of the weights: {_safe(card.licence)}."]
-
-
-def _table(rows: list[tuple[str, str]]) -> str:
-    lines = [("what", "value"), ("---", "---"), *((_safe(key), _safe(value)) for key, value in rows)]
-    return "\n".join(f"| {key} | {value} |" for key, value in lines)
-
-
-def _safe(text: str) -> str:
-    """One line of text in which Markdown and HTML mean nothing."""
-    return re.sub(r"[\\`*{}\[\]<>|#&~]|\b_|_\b", r"\\\g<0>", name(text, 600))
+    return [*blocks, "## Licence", f"Of the weights: {safe(card.licence)}."]
 
 
 def _as_folder(target: str) -> Path | None:
