@@ -251,7 +251,10 @@ def test_impossible_preprocessing(wrong: dict[str, Any], message: str) -> None:
         ({"rotate": 181.0}, "rotate"),
         ({"shift": 1.0}, "shift"),
         ({"zoom": -0.1}, "zoom"),
-        ({"crop": "random"}, "AugmentConfig.crop must be one of 'inception', 'centre', got 'random'"),
+        (
+            {"crop": "random"},
+            "AugmentConfig.crop must be one of 'inception', 'centre', 'padded', 'resmall', 'squash', got 'random'",
+        ),
     ],
 )
 def test_impossible_augmentation(wrong: dict[str, Any], message: str) -> None:
@@ -280,7 +283,7 @@ def test_impossible_augmentation(wrong: dict[str, Any], message: str) -> None:
         ({"average_decay": 1.0}, "average_decay must lie in (0, 1), got 1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing must lie in [0, 1), got 1.0"),
         ({"image_size": (0, 32)}, "image_size"),
-        ({"optimizer": "lion"}, "Recipe.optimizer must be one of 'adam', 'sgd', got 'lion'"),
+        ({"optimizer": "lion"}, "Recipe.optimizer must be one of 'adam', 'sgd', 'lamb', got 'lion'"),
         ({"purpose": "evaluate"}, "Recipe.purpose must be one of"),
     ],
 )

@@ -67,8 +67,9 @@ class Flag:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The only words it takes, where they are few."""
-        return typing.get_args(self.kind) if typing.get_origin(self.kind) is Literal else ()
+        """The only words it takes, where they are few; beside numbers, where it takes these too."""
+        kinds = typing.get_args(self.kind) if _is_union(self.kind) else (self.kind,)
+        return next((typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is Literal), ())
 
     @property
     def many(self) -> bool:
@@ -232,6 +233,8 @@ def _value(flag: Flag, word: str) -> Any:
     if flag.choices:
         if word in flag.choices:
             return word
+        if _is_union(flag.kind):
+            return _number(flag, float, word, f"a number or {' or '.join(flag.choices)}")
         hint = unknown_name("value", word, flag.choices)
         raise UsageError(f"{flag.spelled} cannot be {word!r}", why=hint.why, remedy=hint.remedy)
     if flag.is_size:
@@ -242,11 +245,14 @@ def _value(flag: Flag, word: str) -> Any:
             f"{flag.spelled} must be one number or HEIGHTxWIDTH, got {word!r}",
             remedy=f"{flag.spelled} 224, or {flag.spelled} 224x384",
         )
+    return _number(flag, flag.kind, word, "a whole number" if flag.kind is int else "a number")
+
+
+def _number(flag: Flag, kind: type, word: str, wanted: str) -> int | float:
     with contextlib.suppress(ValueError):
-        number = flag.kind(word)
+        number: int | float = kind(word)
         if math.isfinite(number):
             return number
-    wanted = "a whole number" if flag.kind is int else "a number"
     raise UsageError(f"{flag.spelled} must be {wanted}, got {word!r}")
 
 
@@ -273,14 +279,18 @@ def _field_docs(cls: type) -> dict[str, str]:
 
 def _without_none(hint: Any) -> Any:
     """`int` for `int | None`; other unions stay."""
-    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+    if not _is_union(hint):
         return hint
     options = [option for option in typing.get_args(hint) if option is not type(None)]
     return options[0] if len(options) == 1 else hint
 
 
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
 def _is_size(kind: Any) -> bool:
-    return typing.get_origin(kind) in (typing.Union, types.UnionType) and Size in typing.get_args(kind)
+    return _is_union(kind) and Size in typing.get_args(kind)
 
 
 def _word(spec: dataclasses.Field[Any]) -> str:
@@ -288,4 +298,6 @@ def _word(spec: dataclasses.Field[Any]) -> str:
 
 
 def _metavar(kind: Any) -> str:
-    return "N|HxW" if _is_size(kind) else {int: "N", float: "X", bool: ""}.get(kind, "WORD")
+    if _is_union(kind):
+        return "N|HxW" if _is_size(kind) else "X"
+    return {int: "N", float: "X", bool: ""}.get(kind, "WORD")
