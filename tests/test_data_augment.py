@@ -71,6 +71,11 @@ def test_seed_epoch_and_index_all_matter() -> None:
     assert sample_rng(3, 4, 5).random() == sample_rng(3, 4, 5).random()
 
 
+def test_repeats_of_an_image_differ_and_the_first_is_the_only_one_s() -> None:
+    assert len({sample_rng(3, 4, 5, repeat).random() for repeat in range(4)}) == 4
+    assert sample_rng(3, 4, 5, 0).random() == sample_rng(3, 4, 5).random()
+
+
 def test_without_augmentation_it_is_evaluation_s_view() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 37, 3), np.uint8)
     frame = replace(FRAME, crop_ratio=0.8, interpolation="bicubic")

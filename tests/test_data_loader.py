@@ -53,7 +53,9 @@ def test_a_batch_is_what_order_and_augmentation_say() -> None:
     """Written down anew, image by image."""
     for batch in batches():
         epochs, indices = batch_members(seed=5, step=batch.step, batch_size=8, count=23)
-        assert (batch.micro, batch.last) == (0, True)
+        assert (batch.first, batch.last) == (0, True)
+        assert batch.mates is None
+        assert batch.mate_labels is None
         assert (batch.indices == indices).all()
         assert (batch.epochs == epochs).all()
         assert (batch.labels == indices % 4).all()
@@ -71,9 +73,66 @@ def test_threads_and_cuts_change_nothing(batch_size: int, micro_batch: int, work
     assert all(len(part.images) <= micro_batch for part in parts)
     for step in range(first, 4):
         cut = [part for part in parts if part.step == step]
-        assert [part.micro for part in cut] == list(range(-(-batch_size // micro_batch)))
+        assert [part.first for part in cut] == list(range(0, batch_size, micro_batch))
         assert [part.last for part in cut] == [False] * (len(cut) - 1) + [True]
         assert sum(len(part.images) for part in cut) == batch_size
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 4).flatmap(lambda ranks: st.tuples(st.just(ranks), st.integers(1, 6).map(lambda n: n * ranks * 3))),
+    st.integers(1, 20),
+    st.sampled_from([1, 3]),
+    st.integers(0, 2),
+)
+def test_ranks_cuts_and_mates_change_nothing(
+    ranks_and_batch: tuple[int, int], micro_batch: int, repeats: int, workers: int
+) -> None:
+    """The parts of all ranks make up the undivided batch, and every image's mate is the one a place before it."""
+    ranks, batch_size = ranks_and_batch
+    share = batch_size // ranks
+    options = {"batch_size": batch_size, "repeats": repeats, "num_steps": 2}
+    undivided = list(batches(**options, micro_batch=batch_size))
+    parts = [
+        part
+        for rank in range(ranks)
+        for part in batches(
+            **options,
+            micro_batch=micro_batch,
+            mates=True,
+            workers=workers,
+            places=range(rank * share, (rank + 1) * share),
+        )
+    ]
+    assert whole(sorted(parts, key=lambda part: (part.step, part.first))) == whole(undivided)
+    assert sum(part.last for part in parts) == 2 * ranks
+    for part in parts:
+        assert len(part.images) <= micro_batch
+        all_of_it = undivided[part.step]
+        before = np.arange(part.first - 1, part.first - 1 + len(part.images)) % batch_size
+        assert part.mates is not None
+        assert (part.mates == all_of_it.images[before]).all()
+        assert (part.mate_labels == all_of_it.labels[before]).all()
+
+
+def test_mates_cost_one_more_image_and_no_more_memory() -> None:
+    started: list[int] = []
+    (part,) = batches(slow_set(40, started), num_steps=1, mates=True)
+    assert len(started) == 9
+    assert part.mates is not None
+    assert part.mates.base is not None
+    assert part.mates.base is part.images.base
+
+
+def test_a_repeated_image_is_augmented_anew() -> None:
+    """Written down anew: the list of 4 images three times, each time with its own random numbers."""
+    (batch,) = batches(batch_size=12, micro_batch=12, num_steps=1, repeats=3)
+    epochs, indices = batch_members(seed=5, step=0, batch_size=4, count=23)
+    for place in range(12):
+        epoch, index = int(epochs[place % 4]), int(indices[place % 4])
+        expected = augment(PIXELS[index], sample_rng(5, epoch, index, place // 4), MOVING, FRAME)
+        assert (batch.images[place] == expected).all()
+    assert len({batch.images[place].tobytes() for place in (1, 5, 9)}) == 3
 
 
 def test_files_give_the_same_batches_with_many_threads(tmp_path: Path) -> None:

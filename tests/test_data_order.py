@@ -57,3 +57,12 @@ def test_a_set_smaller_than_a_batch_fills_it_by_epochs() -> None:
 def test_orders_cannot_be_changed_by_accident() -> None:
     with pytest.raises(ValueError, match="read-only"):
         epoch_order(0, 0, 5)[0] = 1
+
+
+@settings(deadline=None)
+@given(sizes, st.integers(1, 5), st.integers(1, 20), st.integers(0, 3))
+def test_repeats_show_a_smaller_batch_several_times(count: int, repeats: int, distinct: int, step: int) -> None:
+    shown = batch_members(seed=2, step=step, batch_size=distinct * repeats, count=count, repeats=repeats)
+    once = batch_members(seed=2, step=step, batch_size=distinct, count=count)
+    for found, expected in zip(shown, once, strict=True):
+        assert found.tolist() == expected.tolist() * repeats

@@ -27,15 +27,17 @@ Affine = tuple[float, float, float, float, float, float]
 """(a, b, c, d, e, f): the output pixel (x, y) shows the source at (a x + b y + c, d x + e y + f)."""
 
 
-def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one image in one epoch.
+def sample_rng(seed: int, epoch: int, index: int, repeat: int = 0) -> np.random.Generator:
+    """The random numbers of one view of one image in one epoch.
 
     Args:
         seed: of the run.
         epoch: from 0.
         index: of the image in its set.
+        repeat: which view of it, from 0, where a batch shows it several times.
     """
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, index), spawn_key=(_PURPOSE,))))
+    key = (seed, epoch, index, repeat) if repeat else (seed, epoch, index)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key, spawn_key=(_PURPOSE,))))
 
 
 def augment(

@@ -35,15 +35,29 @@ class Batch:
 
     step: int
     """From 0."""
-    micro: int
-    """Which part of the step's batch, from 0."""
+    first: int
+    """Place of its first image in the step's batch, from 0."""
     last: bool
-    """Whether it is the step's last part."""
+    """Whether it is the last part of the places asked for."""
     images: UInt8[np.ndarray, "b h w 3"]
     labels: Int[np.ndarray, " b"]
     epochs: Int[np.ndarray, " b"]
     indices: Int[np.ndarray, " b"]
     """Places in the image set."""
+    mates: UInt8[np.ndarray, "b h w 3"] | None = None
+    """For each image the one a place before it in the step's batch, around its end: whom mixup and cutmix mix it
+    with. None unless asked for."""
+    mate_labels: Int[np.ndarray, " b"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A batch, and what has to be shown in it; `pixels` is what its images, and its mates, are views of."""
+
+    batch: Batch
+    pixels: UInt8[np.ndarray, "n h w 3"]
+    views: list[tuple[int, int, int]]
+    """(epoch, index, repeat) of each row of pixels."""
 
 
 def training_batches(
@@ -57,40 +71,54 @@ def training_batches(
     first_step: int,
     num_steps: int,
     workers: int = 2,
+    places: range | None = None,
+    mates: bool = False,
+    repeats: int = 1,
 ) -> Iterator[Batch]:
     """Every step's batch in parts of at most `micro_batch` images, from `first_step` to the end of the run.
 
-    Closing the iterator ends its threads.
+    Neither the parts nor the places asked for change what lies at a place. Closing the iterator ends its threads.
 
     Args:
         images: to learn from.
         preprocess: gives the resolution.
-        augment: what happens to each image, as a function of (seed, epoch, index).
+        augment: what happens to each image, as a function of (seed, epoch, index, repeat).
         seed: decides order and augmentation.
         batch_size: images per step.
         micro_batch: images per part; it decides how a batch is cut, never what is in it.
         first_step: from 0; a resumed run starts here, with the very batches it would have had.
         num_steps: of the whole run; the steps before `num_steps` come.
         workers: threads; 0 prepares in the caller's own.
+        places: the part of every step's batch to prepare, such as one process's share; None for all of it.
+        mates: whether to give each image's mate too; this prepares one more image per part.
+        repeats: how often a batch shows each image, each time augmented anew.
 
     Raises:
         ImageError: an image can no longer be read; `where` names it.
     """
+    wanted = range(batch_size) if places is None else places
+    assert 0 <= wanted.start < wanted.stop <= batch_size, f"places {wanted} of a batch of {batch_size}"
 
-    def prepare(chunk: tuple[Batch, range]) -> tuple[Batch, range]:
-        batch, places = chunk
-        for place in places:
-            epoch, index = int(batch.epochs[place]), int(batch.indices[place])
-            rng = sample_rng(seed, epoch, index)
-            batch.images[place] = augmented(images.read(index), rng, augment, preprocess)
+    def prepare(chunk: tuple[_Job, range]) -> tuple[_Job, range]:
+        job, rows = chunk
+        for row in rows:
+            epoch, index, repeat = job.views[row]
+            rng = sample_rng(seed, epoch, index, repeat)
+            job.pixels[row] = augmented(images.read(index), rng, augment, preprocess)
         return chunk
 
-    plan = _plan(images, preprocess, seed, batch_size, micro_batch, range(first_step, num_steps))
-    chunks = ((batch, places) for batch in plan for places in _pieces(range(len(batch.indices)), _CHUNK))
+    def plan() -> Iterator[_Job]:
+        for step in range(first_step, num_steps):
+            members = batch_members(seed=seed, step=step, batch_size=batch_size, count=len(images), repeats=repeats)
+            for part in _pieces(wanted, micro_batch):
+                last = part.stop == wanted.stop
+                yield _job(images, preprocess, step, part, members, mates=mates, repeats=repeats, last=last)
+
+    chunks = ((job, rows) for job in plan() for rows in _pieces(range(len(job.views)), _CHUNK))
     with closing(in_order(prepare, chunks, workers=workers, ahead=_ahead(workers, micro_batch))) as prepared:
-        for batch, places in prepared:
-            if places.stop == len(batch.indices):
-                yield batch
+        for job, rows in prepared:
+            if rows.stop == len(job.views):
+                yield job.batch
 
 
 def evaluation_batches(
@@ -121,28 +149,37 @@ def evaluation_batches(
                 outcomes = []
 
 
-def _plan(
+def _job(
     images: ImageSet,
     preprocess: PreprocessConfig,
-    seed: int,
-    batch_size: int,
-    micro_batch: int,
-    steps: range,
-) -> Iterator[Batch]:
-    """The batches to come, with room for their images."""
-    for step in steps:
-        epochs, indices = batch_members(seed=seed, step=step, batch_size=batch_size, count=len(images))
-        for micro, places in enumerate(_pieces(range(batch_size), micro_batch)):
-            part = slice(places.start, places.stop)
-            yield Batch(
-                step=step,
-                micro=micro,
-                last=places.stop == batch_size,
-                images=np.empty((len(places), *preprocess.image_size, 3), np.uint8),
-                labels=images.labels[indices[part]],
-                epochs=epochs[part],
-                indices=indices[part],
-            )
+    step: int,
+    part: range,
+    members: tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]],
+    *,
+    mates: bool,
+    repeats: int,
+    last: bool,
+) -> _Job:
+    """The places `part` of a step's batch, with room for their images."""
+    epochs, indices = members
+    total = len(indices)
+    shown = np.arange(part.start - mates, part.stop) % total
+    pixels = np.empty((len(shown), *preprocess.image_size, 3), np.uint8)
+    labels = images.labels[indices[shown]]
+    own = slice(int(mates), None)
+    batch = Batch(
+        step=step,
+        first=part.start,
+        last=last,
+        images=pixels[own],
+        labels=labels[own],
+        epochs=epochs[shown[own]],
+        indices=indices[shown[own]],
+        mates=pixels[:-1] if mates else None,
+        mate_labels=labels[:-1] if mates else None,
+    )
+    repeat = shown // (total // repeats)
+    return _Job(batch, pixels, list(zip(epochs[shown].tolist(), indices[shown].tolist(), repeat.tolist(), strict=True)))
 
 
 def _fitted(images: ImageSet, index: int, preprocess: PreprocessConfig) -> np.ndarray | Failure:

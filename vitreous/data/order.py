@@ -2,7 +2,8 @@
 
 Training reads one endless stream, the concatenation over epochs of shuffled passes over all images; step s takes the
 places from s * batch_size on. So every image is seen once per epoch, batches cross the border between epochs, none is
-smaller than the others, and a run can start anywhere.
+smaller than the others, and a run can start anywhere. With repeated augmentation a step takes fewer places and shows
+each of them several times.
 """
 
 from __future__ import annotations
@@ -16,23 +17,29 @@ _PURPOSE = 1  # sets the stream of the order apart from that of augmentation, fo
 
 
 def batch_members(
-    *, seed: int, step: int, batch_size: int, count: int
+    *, seed: int, step: int, batch_size: int, count: int, repeats: int = 1
 ) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
     """Epoch and index of every image in one batch.
+
+    With repeats the whole list comes again and again, so that neighbours are different images: mixup and cutmix mix
+    neighbours. Source: Hoffer et al., CVPR 2020, "Augment your batch".
 
     Args:
         seed: of the run.
         step: from 0.
         batch_size: images per step; may exceed `count`.
         count: images in the set, 1 or more.
+        repeats: how often the batch shows each image, a divisor of batch_size.
     """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    assert batch_size % repeats == 0, "the recipe allows only whole repeats"
+    distinct = batch_size // repeats
+    positions = np.arange(step * distinct, (step + 1) * distinct)
     epochs, places = np.divmod(positions, count)
     indices = np.empty_like(places)
     for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
         here = epochs == epoch
         indices[here] = epoch_order(seed, epoch, count)[places[here]]
-    return epochs, indices
+    return np.tile(epochs, repeats), np.tile(indices, repeats)
 
 
 @functools.lru_cache(maxsize=4)

@@ -156,7 +156,7 @@ def steps(
     )
     loss_sum, correct = 0.0, 0.0
     for batch in batches:
-        seed_dropout(plan.options.seed, batch.step, batch.micro)
+        seed_dropout(plan.options.seed, batch.step, batch.first)
         logits = prepared(torch.from_numpy(normalise(batch.images, preprocess)))
         labels = torch.from_numpy(batch.labels).to(logits.device)
         loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing, batch_size=recipe.batch_size)
@@ -220,15 +220,15 @@ def watched(plan: Plan) -> ImageSet:
     return images.subset(np.sort(np.random.default_rng([plan.options.seed, 11]).permutation(len(images))[:count]))
 
 
-def seed_dropout(seed: int, step: int, micro: int) -> None:
+def seed_dropout(seed: int, step: int, first: int) -> None:
     """Make what dropout drops a function of the place in the run, so that nothing about it needs saving.
 
     Args:
         seed: of the run.
         step: 0 for the first.
-        micro: number of the micro-batch within the step.
+        first: place of the micro-batch's first image in the step's batch.
     """
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, micro]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, first]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
 @contextlib.contextmanager
