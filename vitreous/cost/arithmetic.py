@@ -2,7 +2,10 @@
 
 Multiply-adds are those of matrix products and convolutions: patches or stem, queries, keys and values, Q K^T and its
 product with V, MLPs, tokenizer, pooling, head. Softmax, norms, GELU, resampling and standardising weights are not
-counted, as nobody counts them. Twice as many are floating-point operations.
+counted, as nobody counts them. Twice as many are floating-point operations, FLOPs. Going back costs two products for
+every one on the way forward, one for the gradient of each factor; only the layer that reads the image does with one,
+for images need no gradient. This is what `torch.utils.flop_counter` counts of attention as two matrix products; fused
+kernels multiply queries and keys once more on the way back, which the mathematics does not ask for.
 """
 
 from __future__ import annotations
@@ -23,6 +26,13 @@ class Part:
     """Numbers that are learned."""
     macs: int
     """Multiply-adds for one image."""
+    reads_image: bool = False
+    """Whether its input is the image, which needs no gradient."""
+
+    @property
+    def backward(self) -> int:
+        """Multiply-adds of the way back, for one image."""
+        return self.macs if self.reads_image else 2 * self.macs
 
 
 def parameters(config: Architecture) -> int:
@@ -42,6 +52,28 @@ def macs(config: Architecture, image_size: int | Size | None = None) -> int:
         image_size: in pixels; None for the config's own.
     """
     return sum(part.macs for part in parts(config, image_size))
+
+
+def flops(config: Architecture, image_size: int | Size | None = None) -> int:
+    """Floating-point operations for one image: two for each multiply-add.
+
+    Args:
+        config: of a Vision Transformer, a hybrid or a ResNet.
+        image_size: in pixels; None for the config's own.
+    """
+    return 2 * macs(config, image_size)
+
+
+def training_flops(config: Architecture, image_size: int | Size | None = None) -> int:
+    """Floating-point operations of one image on the way forward and back, all weights learning.
+
+    The optimiser's own few operations for each parameter and step are not among them.
+
+    Args:
+        config: of a Vision Transformer, a hybrid or a ResNet.
+        image_size: in pixels; None for the config's own.
+    """
+    return 2 * sum(part.macs + part.backward for part in parts(config, image_size))
 
 
 def parts(config: Architecture, image_size: int | Size | None = None) -> tuple[Part, ...]:
@@ -109,7 +141,7 @@ def _patches(config: ViTConfig, size: Size) -> list[Part]:
     channels = config.stem.num_features if config.stem else config.in_channels
     weights = config.patch_size[0] * config.patch_size[1] * channels * D
     return [
-        Part("patches", weights + D * config.patch_bias, rows * columns * weights),
+        Part("patches", weights + D * config.patch_bias, rows * columns * weights, config.stem is None),
         Part("semantic tokens", T * D, 2 * rows * columns * T * D),
     ]
 
@@ -194,7 +226,7 @@ def _trunk(config: ResNetConfig, size: Size) -> list[Part]:
     widths = [64 * config.width_factor * times for times in (1, 4, 8, 16, 32)[: len(config.layers) + 1]]
     size = _half(size)
     root = 7 * 7 * config.in_channels * widths[0]
-    found = [Part("root", root + (2 * widths[0] if first else 0), root * size[0] * size[1])]
+    found = [Part("root", root + (2 * widths[0] if first else 0), root * size[0] * size[1], reads_image=True)]
     size = _half(size)
     for stage, ((narrow, wide), units) in enumerate(zip(pairwise(widths), config.layers, strict=True)):
         outer, size = size, size if stage == 0 else _half(size)
