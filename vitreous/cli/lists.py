@@ -12,12 +12,11 @@ from vitreous import console
 from vitreous.architecture import Architecture, Size, ViTConfig
 from vitreous.cli.answer import Answer, Common
 from vitreous.cli.flags import positional
-from vitreous.cli.words import command, next_steps, table
+from vitreous.cli.words import command, count, next_steps, table
 from vitreous.config import Recipe
 from vitreous.cost import macs, parameters
-from vitreous.errors import unknown_name
 from vitreous.pretrained import Pretrained, find_pretrained, is_pretrained_name, pretrained_names
-from vitreous.recipe import find_recipe, recipe_names
+from vitreous.recipe import Family, find_listed, recipe_families, recipe_names
 from vitreous.zoo import find_model, is_model_name, model_names
 
 _SPELLING = (
@@ -142,32 +141,84 @@ class Recipes:
     """The training recipes, each with its source, or every number in one of them."""
 
     name: str | None = positional(None)
-    """As the list shows it."""
+    """A recipe, or a family of them as the list shows it: paper, augreg, deit3."""
     common: Common = field(default_factory=Common)
 
     def answer(self) -> Answer:
-        """Print the table, or one recipe."""
-        if self.name is not None:
-            recipe = _any_recipe(self.name)
-            console.say(*_facts(recipe))
-            start = command(recipe.purpose, "photos/", "--model", "MODEL", "--recipe", recipe.name)
-            console.say(*next_steps((start, "train with it")))
-            return Answer(value=recipe)
-        recipes = [_any_recipe(name) for name in recipe_names()]
-        for purpose in ("pretrain", "finetune"):
-            console.say(f"for vitreous {purpose}")
-            for recipe in (r for r in recipes if r.purpose == purpose):
-                first, *rest = textwrap.wrap(recipe.summary, 52)
-                console.say(f"  {recipe.name:<26}{first}", *(f"  {'':<26}{line}" for line in rest))
-        console.say(*next_steps((command("recipes", recipes[0].name), "every number in one of them, and its source")))
-        return Answer(value=recipes)
+        """Print the families, the recipes of some, or one recipe."""
+        if self.name is None:
+            return _recipe_families()
+        found = find_listed(self.name)
+        return _one_recipe(found) if isinstance(found, Recipe) else _recipe_list(found)
 
 
-def _any_recipe(name: str) -> Recipe:
-    purpose = next((p for p in ("pretrain", "finetune") if name in recipe_names(p)), None)
-    if purpose is None:
-        raise unknown_name("recipe", name, recipe_names(), remedy="vitreous recipes lists them all")
-    return find_recipe(name, purpose)
+def _recipe_families() -> Answer:
+    """A line for each family, under the verb it is for."""
+    families = recipe_families()
+    for purpose in ("pretrain", "finetune"):
+        console.say(f"for vitreous {purpose}")
+        paper = ""
+        here = [family for family in families if family.purpose == purpose]
+        rows = [(family.name, str(len(family.recipes)), family.title, family.recipes[0].name) for family in here]
+        for family, line in zip(here, table(rows, right=(1,), indent="    "), strict=True):
+            if family.paper != paper:
+                paper = family.paper
+                console.say(f"  {paper}")
+            console.say(line)
+        console.say("")
+    console.say(f"  {count(len(recipe_names()), 'recipe')}: name, how many, what for, and one of them to start from")
+    console.say(
+        *next_steps(
+            (command("recipes", "paper"), "those whose family begins so, each with its score"),
+            (command("recipes", "small-finetune"), "every number in one of them, and its source"),
+        )
+    )
+    return Answer(value=[recipe for family in families for recipe in family.recipes])
+
+
+def _recipe_list(families: Sequence[Family]) -> Answer:
+    """Each recipe of some families with the score of its source."""
+    for family in families:
+        console.say(f"{family.title}, for vitreous {family.purpose} ({family.paper})")
+        for recipe in family.recipes:
+            told = f"{recipe.summary}. {recipe.measured or recipe.expected}".removesuffix(". ")
+            console.say(f"  {recipe.name}", *(f"      {line}" for line in textwrap.wrap(told, _WIDTH)))
+        console.say("")
+    recipes = [recipe for family in families for recipe in family.recipes]
+    console.say(*next_steps((command("recipes", recipes[0].name), "every number in one of them, and its source"))[1:])
+    return Answer(value=recipes)
+
+
+def _one_recipe(recipe: Recipe) -> Answer:
+    """Where a recipe comes from, how to run it, and every number in it."""
+    told = (
+        ("recipe", f"{recipe.name}, for vitreous {recipe.purpose}"),
+        ("what", recipe.summary),
+        ("source", recipe.source),
+        ("trained", f"{recipe.model} on {recipe.data}"),
+        ("hardware", recipe.hardware or "not stated"),
+        ("expected", recipe.expected or "no published score"),
+        ("run here", recipe.measured or "no: only configured here"),
+    )
+    for name, value in told:
+        first, *rest = textwrap.wrap(value, _WIDTH)
+        console.say(f"  {name:<10}{first}", *(f"  {'':<10}{line}" for line in rest))
+    described = {"name", "purpose", "summary", "source", "expected", "hardware", "model", "data", "measured"}
+    console.say("", *table([row for row in _rows(recipe) if row[0] not in described and row[1]]))
+    fetch = ("--fetch",) if is_pretrained_name(recipe.model) and not is_model_name(recipe.model) else ()
+    start = command(recipe.purpose, _folder(recipe.data), "--model", recipe.model, "--recipe", recipe.name, *fetch)
+    console.say(*next_steps((start, "train with it, on your copy of the images")))
+    return Answer(value=recipe)
+
+
+_WIDTH = 88  # of wrapped text, before its indent
+
+
+def _folder(data: str) -> str:
+    """A folder's name for the images that `data` stands for; built-in sets go by their own."""
+    from vitreous.data.builtin import builtin_names
+
+    return data if data in builtin_names() else data.casefold().replace(" ", "-") + "/"
 
 
 def _facts(config: Any) -> list[str]:

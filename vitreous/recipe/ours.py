@@ -1,0 +1,183 @@
+"""This project's own recipes: for small data on one machine, and for the demo."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from vitreous.config import AugmentConfig, Recipe
+from vitreous.recipe.family import Family
+
+_OURS = "this project"
+
+# Digits are not mirrored, and nothing is cut off them.
+_HANDWRITING = AugmentConfig(crop="centre", flip=False, rotate=8.0, shift=0.06, zoom=0.2)
+
+_PHOTOS = AugmentConfig(crop_area=(0.35, 1.0), flip=True)
+
+_PRETRAIN = Recipe(
+    name="small-pretrain",
+    purpose="pretrain",
+    summary="from scratch on hundreds to thousands of images, on one machine",
+    source=f"{_OURS}: Adam with decoupled decay, cosine, clipping and averaged weights",
+    model="vit-ti16",
+    data="photos",
+    optimizer="adam",
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_fraction=0.1,
+    epochs=60,
+    batch_size=128,
+    clip_norm=1.0,
+    label_smoothing=0.1,
+    average_decay=0.998,
+    augment=dataclasses.replace(_PHOTOS, rotate=10.0),
+)
+
+_FINETUNE = Recipe(
+    name="small-finetune",
+    purpose="finetune",
+    summary="transfer to tens to thousands of images, on one machine",
+    source=f"{_OURS}, after the ViT paper's Table 4: SGD with momentum, cosine, clipping, zero head",
+    model="vit-b16.google_augreg_in21k",
+    data="photos",
+    optimizer="sgd",
+    learning_rate=0.03,
+    momentum=0.9,
+    schedule="cosine",
+    warmup_fraction=0.1,
+    epochs=30,
+    batch_size=64,
+    clip_norm=1.0,
+    average_decay=0.99,
+    augment=_PHOTOS,
+)
+
+
+def families() -> tuple[Family, ...]:
+    """For small data, three of each verb as --quality has them, and the demo's."""
+    return (
+        Family(
+            name="quality-pretrain",
+            title="from scratch on small data, as --quality chooses",
+            paper="ours",
+            recipes=_scratch(),
+        ),
+        Family(
+            name="quality-finetune",
+            title="transfer to small data, as --quality chooses",
+            paper="ours",
+            recipes=_transfer(),
+        ),
+        Family(name="demo", title="the demo's runs from scratch", paper="ours", recipes=_demo_pretrain()),
+        Family(name="demo-finetune", title="the demo's transfer", paper="ours", recipes=(_demo_transfer(),)),
+    )
+
+
+def _scratch() -> tuple[Recipe, ...]:
+    fast = dataclasses.replace(
+        _PRETRAIN,
+        name="fast-pretrain",
+        summary="from scratch in a quarter of the time of small-pretrain (--quality fast)",
+        epochs=15,
+        label_smoothing=0.0,
+        average_decay=0.99,
+    )
+    best = dataclasses.replace(
+        _PRETRAIN,
+        name="best-pretrain",
+        summary="from scratch, three times as long as small-pretrain, with Mixup and RandAugment (--quality best)",
+        source=f"{_OURS}: small-pretrain with the augmentation of AugReg's light2 and its stochastic depth",
+        epochs=180,
+        label_smoothing=0.0,
+        mixup=0.2,
+        drop_path=0.1,
+        average_decay=0.999,
+        augment=dataclasses.replace(_PHOTOS, policy="randaugment", rand_layers=2, rand_magnitude=10.0),
+    )
+    return fast, _PRETRAIN, best
+
+
+def _transfer() -> tuple[Recipe, ...]:
+    fast = dataclasses.replace(
+        _FINETUNE,
+        name="fast-finetune",
+        summary="only the head learns, for a first answer in minutes (--quality fast)",
+        source=f"{_OURS}: a linear head on frozen features, by Adam, whose steps do not depend on the features' scale",
+        train="head",
+        optimizer="adam",
+        learning_rate=3e-3,
+        epochs=15,
+        clip_norm=None,
+    )
+    best = dataclasses.replace(
+        _FINETUNE,
+        name="best-finetune",
+        summary="twice as long, with Mixup and light RandAugment; choose the rate with --sweep (--quality best)",
+        source=f"{_OURS}: small-finetune with AugReg's Mixup 0.2, weaker RandAugment, and the ViT paper's sweep",
+        epochs=60,
+        mixup=0.2,
+        sweep=(0.003, 0.01, 0.03),
+        sweep_share=0.1,
+        augment=dataclasses.replace(_PHOTOS, policy="randaugment", rand_layers=2, rand_magnitude=5.0),
+    )
+    return fast, _FINETUNE, best
+
+
+def _demo_pretrain() -> tuple[Recipe, ...]:
+    pretrain = Recipe(
+        name="demo-pretrain",
+        purpose="pretrain",
+        summary="the demo's pre-training on mnist-5k",
+        source=_OURS,
+        measured="at least 94 % on the held-out digits of mnist-5k, every run (tests/test_study_demo.py)",
+        hardware="two CPU cores, under two minutes for the whole demo",
+        model="vit-test",
+        data="mnist-5k",
+        learning_rate=3e-3,
+        weight_decay=0.05,
+        warmup_fraction=0.1,
+        epochs=18,
+        batch_size=50,
+        clip_norm=1.0,
+        average_decay=0.99,
+        augment=_HANDWRITING,
+    )
+    scratch = Recipe(
+        name="demo-scratch",
+        purpose="pretrain",
+        summary="the demo's training from scratch on ten digits per class",
+        source=f"{_OURS}: as many images and steps as demo-transfer, Adam because SGD does worse from scratch",
+        measured="worse than logistic regression on pixels, as it should be (tests/test_study_demo.py)",
+        hardware="two CPU cores, under two minutes for the whole demo",
+        model="vit-test",
+        data="digits",
+        learning_rate=1e-3,
+        warmup_fraction=0.1,
+        steps=200,
+        batch_size=50,
+        clip_norm=1.0,
+        image_size=(42, 42),
+        augment=_HANDWRITING,
+    )
+    return pretrain, scratch
+
+
+def _demo_transfer() -> Recipe:
+    return Recipe(
+        name="demo-transfer",
+        purpose="finetune",
+        summary="the demo's transfer to ten digits per class",
+        source=f"{_OURS}, after the ViT paper's Table 4: SGD with momentum, cosine, clipping, zero head",
+        measured="at least 91 % on 1,697 digits, every run (tests/test_study_demo.py)",
+        hardware="two CPU cores, under two minutes for the whole demo",
+        model="runs/demo-1/pretrain",
+        data="digits",
+        optimizer="sgd",
+        learning_rate=0.1,
+        warmup_fraction=0.1,
+        steps=200,
+        batch_size=50,
+        clip_norm=1.0,
+        augment=_HANDWRITING,
+    )
