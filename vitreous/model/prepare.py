@@ -52,7 +52,7 @@ class Prepared(nn.Module):
     """A model under a policy: images in on any device, float32 logits out.
 
     Args:
-        model: any module with `forward(images) -> logits`; moved and changed in place.
+        model: any module with `forward(images, *others) -> logits`; moved and changed in place.
         policy: how to run it.
     """
 
@@ -66,11 +66,17 @@ class Prepared(nn.Module):
         if policy.kept_heap:
             keep_heap()
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B Y"]:
-        """Logits in float32 on the policy's device."""
+    def forward(self, images: Float[Tensor, "B C H W"], *others: Tensor) -> Float[Tensor, "B *N Y"]:
+        """Logits in float32 on the policy's device.
+
+        Args:
+            images: preprocessed, on any device.
+            others: what else the model takes beside images, on any device.
+        """
         device = torch.device(self.policy.device)
+        given = [value.to(device, non_blocking=True) for value in (images, *others)]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.policy.precision == "bfloat16"):
-            return self.model(images.to(device, non_blocking=True)).float()
+            return self.model(*given).float()
 
 
 def prepare(

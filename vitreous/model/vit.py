@@ -7,7 +7,7 @@ Parameter names are timm's. The shape legend stands in the room's `__init__.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,9 @@ from vitreous.model.layers import DropPath, LayerScale, Mlp, PatchEmbed, drop_pa
 from vitreous.model.pool import AttentionPool
 from vitreous.model.position import cross, resample, resample_line, rotation, sincos
 from vitreous.model.taps import NOTHING, Taps
+
+Corrupt = Callable[[Tensor], Tensor]
+"""Patch embeddings (B, h * w, D) to others of the same shape: what masked patch prediction trains on (B.1.2)."""
 
 
 class Block(nn.Module):
@@ -149,11 +152,22 @@ class ViT(nn.Module):
         hidden = ("pre_logits",) if self.pre_logits is not None else ()
         return (*trunk, *tokens, "patch_embed", "embed", *blocks, "norm", *pool, *hidden, "logits")
 
-    def _encode(self, images: Float[Tensor, "B C H W"], taps: Taps) -> Float[Tensor, "B N D"]:
+    def encode(self, images: Float[Tensor, "B C H W"], corrupt: Corrupt | None = None) -> Float[Tensor, "B N D"]:
+        """All tokens after the final norm, those in front first.
+
+        Args:
+            images: preprocessed.
+            corrupt: what happens to the patch embeddings (B, h * w, D) before positions are added; None for nothing.
+        """
+        return self._encode(images, NOTHING, corrupt)
+
+    def _encode(
+        self, images: Float[Tensor, "B C H W"], taps: Taps, corrupt: Corrupt | None = None
+    ) -> Float[Tensor, "B N D"]:
         """All tokens after the final norm."""
         where = self._where(images)
         tables = self._positions(where)
-        x = self._embed(images, tables, taps)
+        x = self._embed(images, tables, taps, corrupt)
         for i, block in enumerate(self.blocks):
             if i and tables is not None and self.config.position_at != "input":  # Table 8: at every layer, or shared
                 x = self._add_position(x, tables[i : i + 1] if len(tables) > 1 else tables, self.config.registers)
@@ -161,10 +175,16 @@ class ViT(nn.Module):
         return taps.keep("norm", self.norm(x))
 
     def _embed(
-        self, images: Float[Tensor, "B C H W"], tables: Float[Tensor, "L M D"] | None, taps: Taps
+        self,
+        images: Float[Tensor, "B C H W"],
+        tables: Float[Tensor, "L M D"] | None,
+        taps: Taps,
+        corrupt: Corrupt | None,
     ) -> Float[Tensor, "B N D"]:
         """Patches projected, class token in front, positions added (equation 1), then registers put between."""
         x = taps.keep("patch_embed", self.patch_embed(images, taps.under("patch_embed")))  # (B, h * w, D)
+        if corrupt is not None:
+            x = corrupt(x)
         front = [token for token in (self.cls_token, self.dist_token) if token is not None]
         x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in front), x], dim=1)
         if tables is not None:
