@@ -102,7 +102,7 @@ def test_blocks_computed_twice_keep_what_goes_into_them(made: Architecture) -> N
     real = held(deeper, "fused", "float32", again=True) - held(made, "fused", "float32", again=True)
     ours = [kept(each, gradient_checkpointing=True).num_bytes("float32") for each in (made, deeper)]
     assert ours[1] - ours[0] == real
-    assert kept(deeper, gradient_checkpointing=True).num_bytes("float32") < kept(deeper).num_bytes("float32")
+    assert kept(deeper, gradient_checkpointing=True).num_bytes("float32") <= kept(deeper).num_bytes("float32")
 
 
 @pytest.mark.parametrize("recipe", [SGD, ADAM, replace(ADAM, optimizer="lamb"), replace(SGD, momentum=0.0)])
