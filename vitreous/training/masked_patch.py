@@ -7,6 +7,7 @@ Transformer inside; the mask embedding and the layer that names colours are thro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -151,6 +152,11 @@ def masked_patch(model: nn.Module, recipe: Recipe, seed: int) -> MaskedPatch:
             why="masked patch prediction replaces patch embeddings",
             remedy="--model vit-ti16, or another Vision Transformer or hybrid of `vitreous models`",
         )
+    if model.config.num_classes:
+        raise ConfigError(
+            f"{model.config.name} has a head for {model.config.num_classes} classes, and hidden patches have none",
+            remedy="build it with num_classes=0, or load it with head='drop'",
+        )
     if recipe.mixes:
         raise ConfigError(
             "a patch of two mixed images has no colour to predict",
@@ -275,19 +281,16 @@ def held_out_answers(
     images: ImageSet,
     preprocess: PreprocessConfig,
     recipe: Recipe,
-    *,
-    seed: int,
     batch_size: int,
     unread: list[Failure],
 ) -> Iterator[Answers]:
-    """What the model says of held-out images, each corrupted in the same way whenever it is asked.
+    """What the model says of held-out images, each corrupted in the same way whenever and whichever model is asked.
 
     Args:
         prepared: see `masked_loss`; in evaluation mode.
         images: held out.
         preprocess: the model's.
         recipe: gives target and share.
-        seed: of the run.
         batch_size: images per forward pass.
         unread: images that cannot be read are added here.
     """
@@ -296,20 +299,14 @@ def held_out_answers(
         unread += failed
         if not len(indices):
             continue
-        keys = np.stack([np.full_like(indices, seed), indices], axis=1)
+        keys = np.array([[_number(images.keys[index])] for index in indices])
         with torch.no_grad():
             outputs, targets, places = _asked(prepared, pixels, keys, preprocess, recipe, _HELD_OUT)
         yield Answers(indices, pixels, places, outputs, targets)
 
 
 def validate_masked(
-    prepared: nn.Module,
-    images: ImageSet,
-    preprocess: PreprocessConfig,
-    recipe: Recipe,
-    *,
-    seed: int,
-    batch_size: int,
+    prepared: nn.Module, images: ImageSet, preprocess: PreprocessConfig, recipe: Recipe, batch_size: int
 ) -> tuple[float, float]:
     """Mean loss, and share of the hidden patches whose colour is said rightly, on held-out images.
 
@@ -318,19 +315,22 @@ def validate_masked(
         images: held out.
         preprocess: the model's.
         recipe: gives target and share.
-        seed: of the run.
         batch_size: images per forward pass.
     """
     prepared.eval()
     objective = MaskedPatchObjective(recipe.masked_target)
     loss, correct, seen = 0.0, 0.0, 0
-    every = held_out_answers(prepared, images, preprocess, recipe, seed=seed, batch_size=batch_size, unread=[])
-    for answers in every:
+    for answers in held_out_answers(prepared, images, preprocess, recipe, batch_size, unread=[]):
         loss += float(objective.loss(answers.outputs, answers.targets))
         correct += objective.correct(answers.outputs, answers.targets)
         seen += len(answers.indices)
     prepared.train()
     return loss / max(seen, 1), correct / max(seen, 1)
+
+
+def _number(key: str) -> int:
+    """A number that an image keeps in every part of its set and on every machine."""
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:7])
 
 
 def _asked(
