@@ -1,34 +1,42 @@
-"""Checkpoints that are whole or not there: written aside, synced, renamed, and checked by digest when read.
+"""Checkpoints: everything that the next step depends on, saved so that no moment of a crash can lose it.
 
     checkpoints/step-00000120/  model.safetensors optimizer.safetensors average.safetensors state.json manifest.json
 
-The folder's name appears only when everything in it is on disk. `manifest.json` holds the size and SHA-256 of every
-other file, so a damaged checkpoint is noticed and the one before it is used.
+How such a folder becomes whole, is checked and goes is checkpoint_folder.py's matter. Where the state is shared out
+over several processes, a subfolder `shards` stands in the tensor files' place.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
-import shlex
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vitreous.errors import ModelFileError
-from vitreous.files import cannot_write, sync_folder
-from vitreous.training.optim import Average
+from vitreous import console
+from vitreous.errors import ModelFileError, ResourceError
+from vitreous.files import retried
+from vitreous.training.average import Average
+from vitreous.training.checkpoint_folder import FACTS, cannot_save, check, found, placing, step_of, sweep
+from vitreous.training.checkpoint_folder import best as best
+from vitreous.weights.native import layout, raw_bytes, safetensors_header
 
-_NAME = re.compile(r"step-(\d{8,})")
-_KEPT = 2
+SHARDS = "shards"
+
+_PARTS = ("model", "optimizer", "average")
+_LOOKS = 100  # at a folder in which checkpoints come and go meanwhile; two are always enough in practice
+
+
+class _Moved(Exception):
+    """A checkpoint was removed, or another took its place, while it was read."""
 
 
 @dataclass
@@ -39,11 +47,18 @@ class State:
     """Steps finished."""
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    """Moments, as "blocks.0.attn.qkv.weight/exp_avg": by the parameter's name, so that groups may change."""
     average: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     """Wall time spent on these steps by all processes so far."""
     meter: dict[str, float] = field(default_factory=dict)
     """Sums since the last line of metrics.jsonl."""
+    watch: dict[str, Any] = field(default_factory=dict)
+    """What noticing divergence remembers; plain JSON values."""
+    score: float | None = None
+    """Accuracy on validation images after this step, where it was measured."""
+    shards: Path | None = None
+    """Folder with the tensors, where several processes wrote them; the three mappings are empty then."""
 
 
 def capture(
@@ -54,93 +69,167 @@ def capture(
     *,
     seconds: float,
     meter: dict[str, float],
+    watch: dict[str, Any] | None = None,
+    score: float | None = None,
 ) -> State:
     """The state after `step` finished steps; tensors are shared, not copied.
 
     Args:
         step: steps finished.
         model: the module itself, not a wrapper.
-        optimizer: with its moments.
+        optimizer: with its moments; a parameter that never moved has none.
         average: where the recipe averages.
         seconds: wall time so far.
         meter: sums since the last record.
+        watch: what noticing divergence remembers.
+        score: accuracy on validation images after this step, where it was measured.
     """
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     moments = {
-        f"{index}.{name}": value
-        for index, values in optimizer.state_dict()["state"].items()
-        for name, value in values.items()
-        if isinstance(value, Tensor)
+        f"{names[parameter]}/{kind}": value
+        for parameter, values in optimizer.state.items()
+        for kind, value in values.items()
+        if value is not None  # as SGD without momentum has it
     }
-    return State(step, dict(model.state_dict()), moments, dict(average.mean) if average else {}, seconds, meter)
+    assert all(isinstance(value, Tensor) for value in moments.values()), "an optimiser keeps what is no tensor"
+    mean = dict(average.mean) if average else {}
+    return State(step, dict(model.state_dict()), moments, mean, seconds, meter, watch or {}, score)
 
 
 def restore(state: State, model: nn.Module, optimizer: Optimizer, average: Average | None) -> None:
     """Put a state back into the objects it was captured from, or their like in another process.
 
     Args:
-        state: as read by `read_latest`.
+        state: as read by `read_latest`; its moments are taken over, not copied.
         model: strict: its keys and shapes are those of the state.
-        optimizer: over the same parameters.
+        optimizer: over the same parameters, in whatever groups.
         average: where the recipe averages.
+
+    Raises:
+        ModelFileError: the state is of another model, or of other parameters of it.
     """
-    model.load_state_dict(state.model, strict=True)
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in state.optimizer.items():
-        index, _, name = key.partition(".")
-        moments.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    try:
+        model.load_state_dict(state.model, strict=True)
+    except RuntimeError as error:
+        raise _unlike(str(error)) from error
+    _restore_moments(state.optimizer, model, optimizer)
     if average is not None:
+        if set(state.average) != set(average.mean):
+            raise _unlike(f"averages of {_few(set(state.average) ^ set(average.mean))} on one side only")
         for name, mean in average.mean.items():
             mean.copy_(state.average[name])
 
 
-def write(folder: Path, state: State) -> Path:
-    """Write a checkpoint; when this returns it survives a power cut. Older ones beyond the last two go.
+def _restore_moments(kept: dict[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
+    moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    place = {parameter: index for index, parameter in enumerate(moved)}
+    places = {name: place[parameter] for name, parameter in model.named_parameters() if parameter in place}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in kept.items():
+        name, _, kind = key.rpartition("/")
+        if name not in places:
+            raise _unlike(f"moments of {name}, which is not trained here")
+        moments.setdefault(places[name], {})[kind] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def write(folder: Path, state: State, keep: int = 2, *, environment: Mapping[str, Any] | None = None) -> Path:
+    """Write a checkpoint; when this returns it has been read back, and survives a power cut. Then older ones go.
 
     Args:
         folder: the run's `checkpoints` folder; made if missing.
         state: what to keep.
+        keep: how many of the newest stay, besides the one with the highest score.
+        environment: plain JSON values: what this was written with.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
     """
-    target = folder / f"step-{state.step:08d}"
-    temporary = folder / f".writing-{os.getpid()}-{target.name}"
+    size = _size(state)
+
+    def attempt() -> None:
+        promised: dict[str, str] = {}
+        with placing(folder, state.step, keep, size=size, environment=environment, promised=promised) as temporary:
+            promised.update(write_files(temporary, state))
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        temporary.mkdir()
-        _write_files(temporary, state)
-        if target.exists():  # damaged, or left by a run that was resumed from further back
-            shutil.rmtree(target)
-        os.rename(temporary, target)
-        sync_folder(folder)
-    except (OSError, safetensors.SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        told = cannot_write(target, _bytes(state), error)
-        told.why = f"{told.why}; checkpoints before this one are whole"
-        told.remedy = f"make room, then: vitreous resume {shlex.quote(str(folder.parent))}"
-        raise told from error
-    for old in _found(folder)[_KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
-    return target
+        retried(attempt)
+    except OSError as error:
+        raise cannot_save(folder, state.step, size, error) from error
+    return folder / f"step-{state.step:08d}"
+
+
+@contextmanager
+def writing(
+    folder: Path, step: int, keep: int = 2, *, size: int = 0, environment: Mapping[str, Any] | None = None
+) -> Iterator[Path]:
+    """A folder for several processes to write a checkpoint into; at the end of the block it is whole, as by `write`.
+
+    One process enters, and tells the others the path; all of them have finished writing when the block ends. Into it
+    go `write_files` by one of them, and the subfolder `shards`, with files of any names, by all.
+
+    Args:
+        folder: the run's `checkpoints` folder; made if missing.
+        step: steps finished.
+        keep: how many of the newest stay, besides the one with the highest score.
+        size: bytes that will be written, to tell a full disk before writing to it.
+        environment: plain JSON values: what this was written with.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+    """
+    try:
+        with placing(folder, step, keep, size=size, environment=environment) as temporary:
+            yield temporary
+    except OSError as error:
+        raise cannot_save(folder, step, size, error) from error
+
+
+def write_files(folder: Path, state: State) -> dict[str, str]:
+    """Write a state into an empty folder, and give the SHA-256 of every file by name, as it was in memory.
+
+    Args:
+        folder: one that `writing` gave, or `placing`.
+        state: without tensors where they are in shards.
+    """
+    digests = {}
+    for name, chunks in _contents(state):
+        digest = hashlib.sha256()
+        with (folder / name).open("wb") as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+        digests[name] = digest.hexdigest()
+    return digests
 
 
 def read_latest(folder: Path) -> tuple[State | None, list[str]]:
     """The newest checkpoint that is whole, and a line for every newer one that is not.
 
+    Another process may be writing and removing checkpoints meanwhile.
+
     Args:
         folder: the run's `checkpoints` folder.
 
     Raises:
-        ModelFileError: there are checkpoints, and every one of them is damaged.
+        ModelFileError: there are checkpoints, and every one of them is damaged, or one is of a later format.
     """
+    for _ in range(_LOOKS):
+        with suppress(_Moved):
+            return _look(folder)
+    raise ResourceError("checkpoints come and go faster than they can be read", where=str(folder), remedy="try again")
+
+
+def _look(folder: Path) -> tuple[State | None, list[str]]:
     complaints: list[str] = []
-    for path in _found(folder):
-        fault = check(path)
-        if fault is None:
-            return _read(path), complaints
-        complaints.append(f"checkpoint {path.name} is damaged and skipped: {fault}")
+    for path in found(folder):
+        before = _identity(path)
+        try:
+            return _read_whole(path), complaints
+        except (OSError, ValueError) as fault:
+            if before is None or _identity(path) != before:
+                raise _Moved from None
+            complaints.append(f"checkpoint {path.name} is damaged and skipped: {fault}")
     if complaints:
         raise ModelFileError(
             "every checkpoint of this run is damaged",
@@ -151,70 +240,145 @@ def read_latest(folder: Path) -> tuple[State | None, list[str]]:
     return None, []
 
 
-def check(path: Path) -> str | None:
-    """What is wrong with a checkpoint folder, in one line, or None.
+def read(path: Path) -> State:
+    """The state that one checkpoint holds.
 
     Args:
-        path: a folder written by `write`.
+        path: the checkpoint's folder, such as `best` gives.
+
+    Raises:
+        ModelFileError: it is damaged, or of a later format.
     """
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        listed = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "its manifest cannot be read"
-    present = {entry.name for entry in path.iterdir()} - {"manifest.json"}
-    if present != set(listed):
-        return f"files do not match the manifest: {', '.join(sorted(present ^ set(listed)))}"
-    for name, facts in listed.items():
-        if [(path / name).stat().st_size, _sha256(path / name)] != [facts.get("bytes"), facts.get("sha256")]:
-            return f"{name} is not what was written"
+        return _read_whole(path)
+    except (OSError, ValueError) as fault:
+        raise ModelFileError(
+            "the checkpoint is damaged", where=str(path), why=str(fault), remedy=f"ls {path.parent}"
+        ) from fault
+
+
+class Saver:
+    """Saves a run's state again and again; a full disk stops the saving, but the training only at its end.
+
+    Args:
+        folder: the run's `checkpoints` folder; this process holds the run's lock.
+        keep: how many of the newest stay, besides the one with the highest score.
+        environment: plain JSON values for the manifests: what they were written with.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, *, environment: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.keep, self.environment = folder, keep, environment
+        self._failing = False
+
+    def latest(self) -> State | None:
+        """The state to go on from; what interrupted saves left is removed, and what was damaged is told.
+
+        Raises:
+            ModelFileError: as by `read_latest`.
+        """
+        state, complaints = read_latest(self.folder)
+        for line in [*complaints, *sweep(self.folder)]:
+            console.say(line)
+        return state
+
+    def save(self, state: State, *, final: bool = False, shards: Callable[[Path], None] | None = None) -> Path | None:
+        """Write a checkpoint. None where that failed: it was said, once, and the next call tries again.
+
+        Args:
+            state: what to keep.
+            final: nothing comes after it, as at the last step or when the run is asked to stop: failing is an error.
+            shards: writes the tensors, with other processes' help, into the checkpoint's folder that it is given;
+                `state` has none then.
+
+        Raises:
+            ResourceError: it is the final one and cannot be written.
+        """
+        try:
+            path = self._write(state, shards)
+        except ResourceError as error:
+            if final:
+                raise
+            if not self._failing:
+                console.say(
+                    f"step {state.step:,} is not saved: {error.what} ({error.why})",
+                    "training goes on, and saving is tried again at every checkpoint",
+                )
+            self._failing = True
+            return None
+        if self._failing:
+            console.say(f"saving works again: step {state.step:,} is saved")
+        self._failing = False
+        return path
+
+    def _write(self, state: State, shards: Callable[[Path], None] | None) -> Path:
+        if shards is None:
+            return write(self.folder, state, self.keep, environment=self.environment)
+        with writing(self.folder, state.step, self.keep, environment=self.environment) as temporary:
+            shards(temporary)
+            write_files(temporary, state)
+        return self.folder / f"step-{state.step:08d}"
+
+
+def _contents(state: State) -> Iterator[tuple[str, Iterator[bytes | memoryview]]]:
+    """(name, content) of every file; tensors come from their device one at a time."""
+    for part in _PARTS:
+        tensors: dict[str, Tensor] = getattr(state, part)
+        if state.model or tensors:
+            yield f"{part}.safetensors", _safetensors(tensors)
+    facts = {name: getattr(state, name) for name in ("step", "seconds", "meter", "watch", "score")}
+    yield FACTS, iter([json.dumps(facts).encode()])
+
+
+def _safetensors(tensors: dict[str, Tensor]) -> Iterator[bytes | memoryview]:
+    entries = layout(tensors)
+    yield safetensors_header(entries, {})
+    for entry in entries:
+        yield raw_bytes(tensors[entry.name])
+
+
+def _size(state: State) -> int:
+    """Bytes that `write` writes: the tensors, what describes them, and some room for the two small files."""
+    parts = [layout(getattr(state, part)) for part in _PARTS]
+    tensors = sum(len(safetensors_header(entries, {})) + (entries[-1].end if entries else 0) for entries in parts)
+    return tensors + 8192
+
+
+def _read_whole(path: Path) -> State:
+    """The state in a folder; OSError or ValueError say what is wrong with it."""
+    if fault := check(path):
+        raise ValueError(fault)
+    shards = path / SHARDS
+    try:
+        facts = json.loads((path / FACTS).read_bytes())
+        model, optimizer, average = (_tensors(path / f"{part}.safetensors", shards.is_dir()) for part in _PARTS)
+        state = State(
+            model=model, optimizer=optimizer, average=average, shards=shards if shards.is_dir() else None, **facts
+        )
+    except (ValueError, TypeError, FileNotFoundError, safetensors.SafetensorError) as error:
+        raise ValueError(f"its content cannot be understood: {error}") from error
+    if state.step != step_of(path):
+        raise ValueError(f"it is of step {state.step}, which its name does not say")
+    return state
+
+
+def _tensors(path: Path, optional: bool) -> dict[str, Tensor]:
+    return {} if optional and not path.exists() else safetensors.torch.load(path.read_bytes())
+
+
+def _identity(path: Path) -> int | None:
+    with suppress(OSError):
+        return path.stat().st_ino
     return None
 
 
-def _write_files(folder: Path, state: State) -> None:
-    for name, tensors in (("model", state.model), ("optimizer", state.optimizer), ("average", state.average)):
-        blob = safetensors.torch.save({key: value.detach().contiguous().cpu() for key, value in tensors.items()})
-        _write_synced(folder / f"{name}.safetensors", blob)
-    facts: Mapping[str, Any] = {"step": state.step, "seconds": state.seconds, "meter": state.meter}
-    _write_synced(folder / "state.json", json.dumps(facts).encode())
-    files = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(folder.iterdir())}
-    _write_synced(folder / "manifest.json", json.dumps({"format_version": 1, "files": files}, indent=1).encode())
-    sync_folder(folder)
+def _unlike(why: str) -> ModelFileError:
+    return ModelFileError(
+        "the checkpoint does not fit this run",
+        why=why,
+        remedy="resume with the model and the recipe that the run began with, or start a new one (--run)",
+    )
 
 
-def _read(path: Path) -> State:
-    parts = {
-        name: safetensors.torch.load((path / f"{name}.safetensors").read_bytes())
-        for name in ("model", "optimizer", "average")
-    }
-    facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return State(step=facts["step"], seconds=facts["seconds"], meter=facts["meter"], **parts)
-
-
-def _write_synced(path: Path, blob: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(blob)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _found(folder: Path) -> list[Path]:
-    """Finished checkpoints, newest first."""
-    named = [(match, path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
-    return [path for match, path in sorted(named, key=lambda pair: -int(pair[0][1]))]
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what processes that are gone were in the middle of writing; the run's lock says nobody else is here."""
-    for left in folder.glob(".writing-*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _bytes(state: State) -> int:
-    tensors = [*state.model.values(), *state.optimizer.values(), *state.average.values()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+def _few(names: set[str]) -> str:
+    """The first of many names."""
+    return ", ".join(sorted(names)[:5]) + (" ..." if len(names) > 5 else "")

@@ -9,6 +9,7 @@ model.safetensors  predictions.csv  report.html  MODEL_CARD.md      the result
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -19,12 +20,15 @@ from typing import Any
 
 import filelock
 
+from vitreous import console
 from vitreous.errors import ResourceError, UsageError
-from vitreous.files import write_text
+from vitreous.files import cannot_write, write_text
 from vitreous.results import EpochRecord
 from vitreous.schema import from_json, to_json
 
 FORMAT_VERSION = 1
+
+_LONGEST = ".writing-4194304-step-0000000000/optimizer.safetensors"  # the longest name that a checkpoint needs
 
 
 class RunFolder:
@@ -40,6 +44,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self._unwritten: list[EpochRecord] = []
+        _require_usable(path, self.checkpoints)
         self._lock = filelock.FileLock(path / ".lock", timeout=0)
         try:
             self._lock.acquire()
@@ -50,14 +56,19 @@ class RunFolder:
                 why=_owner(path),
                 remedy="wait for it, stop it, or choose another folder with --run",
             ) from None
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # the latter where a network disk has no locks
             raise _not_writable(path, error) from error
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        write_text(path / ".owner.json", json.dumps(me))
+        try:
+            write_text(path / ".owner.json", json.dumps(me))
+        except ResourceError:
+            self._lock.release()
+            raise
 
     def close(self) -> None:
         """Let go of the folder."""
-        (self.path / ".owner.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.path / ".owner.json").unlink(missing_ok=True)
         self._lock.release()
 
     def abandon(self) -> None:
@@ -86,26 +97,43 @@ class RunFolder:
         self.write({**read_facts(self.path), **facts})
 
     def record(self, record: EpochRecord) -> None:
-        """Append a line to metrics.jsonl.
+        """Append a line to metrics.jsonl. A full disk is told once; the line is kept, and written when there is room.
 
         Args:
             record: what happened since the line before.
         """
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(to_json(record)) + "\n")
+        warned = bool(self._unwritten)
+        self._unwritten.append(record)
+        file = self.path / "metrics.jsonl"
+        try:
+            _append(file, _lines(self._unwritten))
+        except OSError as error:
+            if not warned:
+                told = cannot_write(file, len(_lines(self._unwritten)), error)
+                console.say(f"metrics.jsonl: {told.what} ({told.why}); training goes on, lines are kept until it can")
+        else:
+            self._unwritten.clear()
 
     def records(self) -> list[EpochRecord]:
-        """The lines of metrics.jsonl, in order."""
-        return read_records(self.path)
+        """The lines of metrics.jsonl, in order, with those that wait for room on the disk."""
+        return [*read_records(self.path), *self._unwritten]
 
     def forget_records_after(self, step: int) -> None:
         """Drop the lines of steps that are about to be done again.
 
         Args:
             step: the checkpoint's.
+
+        Raises:
+            ResourceError: the file cannot be changed.
         """
-        kept = [record for record in self.records() if record.step <= step]
-        write_text(self.path / "metrics.jsonl", "".join(json.dumps(to_json(record)) + "\n" for record in kept))
+        file = self.path / "metrics.jsonl"
+        kept = _lines([record for record in self.records() if record.step <= step])
+        try:
+            if file.exists() and not _shortened(file, kept):
+                write_text(file, kept.decode())
+        except OSError as error:
+            raise cannot_write(file, len(kept), error) from error
 
 
 def new_folder(asked: str | None, name: str) -> Path:
@@ -121,6 +149,15 @@ def new_folder(asked: str | None, name: str) -> Path:
     if asked is None:
         return _free_folder(name)
     path = Path(asked)
+    try:
+        _require_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise _not_writable(path, error) from error
+    return path
+
+
+def _require_free(path: Path) -> None:
     if (path / "run.json").exists():
         done = read_facts(path).get("result")
         what = "holds a finished run" if done else "holds a run that can go on"
@@ -132,8 +169,6 @@ def new_folder(asked: str | None, name: str) -> Path:
             where=str(path),
             remedy="choose a folder that does not exist yet",
         )
-    _make(path)
-    return path
 
 
 def unfinished_like(asked: dict[str, Any]) -> Path | None:
@@ -205,22 +240,51 @@ def _free_folder(name: str) -> Path:
     raise ResourceError("there are 100,000 runs of this name already", where="runs/", remedy="--run FOLDER")
 
 
-def _make(path: Path) -> None:
+def _require_usable(path: Path, checkpoints: Path) -> None:
+    """What would come to light only at the first checkpoint comes to light before the first step."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        (checkpoints / _LONGEST).exists()  # refused where the whole path is longer than the system allows
+        if checkpoints.exists() and not os.access(checkpoints, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "its checkpoints folder may not be written to")
+        if checkpoints.exists() and not checkpoints.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "its checkpoints folder is a file")
     except OSError as error:
         raise _not_writable(path, error) from error
+
+
+def _lines(records: list[EpochRecord]) -> bytes:
+    return "".join(json.dumps(to_json(record)) + "\n" for record in records).encode()
+
+
+def _append(file: Path, lines: bytes) -> None:
+    """Append all or nothing: half a line would spoil the one that comes after it."""
+    before = file.stat().st_size if file.exists() else 0
+    try:
+        with file.open("ab") as appended:
+            appended.write(lines)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(file, before)
+        raise
+
+
+def _shortened(file: Path, kept: bytes) -> bool:
+    """Whether the file now holds `kept`, by cutting its end off at most: that needs no room on a full disk."""
+    if not file.read_bytes().startswith(kept):
+        return False
+    os.truncate(file, len(kept))
+    return True
 
 
 def _strangers(path: Path) -> list[str]:
     return [entry.name for entry in path.iterdir() if entry.name not in (".lock", ".owner.json")]
 
 
-def _not_writable(path: Path, error: OSError) -> ResourceError:
+def _not_writable(path: Path, error: Exception) -> ResourceError:
     return ResourceError(
         "the run folder cannot be written",
         where=str(path),
-        why=error.strerror or str(error),
+        why=getattr(error, "strerror", None) or str(error),
         remedy="choose another folder with --run",
     )
 
