@@ -181,8 +181,9 @@ def _recipe_list(families: Sequence[Family]) -> Answer:
     for family in families:
         console.say(f"{family.title}, for vitreous {family.purpose} ({family.paper})")
         for recipe in family.recipes:
-            told = f"{recipe.summary}. {recipe.measured or recipe.expected}".removesuffix(". ")
-            console.say(f"  {recipe.name}", *(f"      {line}" for line in textwrap.wrap(told, _WIDTH)))
+            score = f"run here: {recipe.measured}" if recipe.measured else recipe.expected
+            lines = [*textwrap.wrap(recipe.summary, _WIDTH), *textwrap.wrap(score, _WIDTH)]
+            console.say(f"  {recipe.name}", *(f"      {line}" for line in lines))
         console.say("")
     recipes = [recipe for family in families for recipe in family.recipes]
     console.say(*next_steps((command("recipes", recipes[0].name), "every number in one of them, and its source"))[1:])
