@@ -25,11 +25,10 @@ from vitreous import console
 from vitreous.errors import ModelFileError, ResourceError
 from vitreous.files import retried
 from vitreous.training.average import Average
-from vitreous.training.checkpoint_folder import FACTS, cannot_save, check, found, placing, step_of, sweep
+from vitreous.training.checkpoint_folder import FACTS, SHARDS, cannot_save, check, found, placing, step_of, sweep
 from vitreous.training.checkpoint_folder import best as best
+from vitreous.training.checkpoint_folder import read_score as read_score
 from vitreous.weights.native import layout, raw_bytes, safetensors_header
-
-SHARDS = "shards"
 
 _PARTS = ("model", "optimizer", "average")
 _LOOKS = 100  # at a folder in which checkpoints come and go meanwhile; two are always enough in practice

@@ -34,6 +34,7 @@ from vitreous.files import cannot_write, require_room, retried, sync_folder
 
 FORMAT_VERSION = 2
 FACTS = "state.json"
+SHARDS = "shards"
 
 _MANIFEST = "manifest.json"
 _OPENING = b'{\n "seal": "'  # every manifest of every format begins so
@@ -152,8 +153,21 @@ def best(folder: Path) -> Path | None:
     Args:
         folder: the run's `checkpoints` folder.
     """
-    scored = [(score, step_of(path), path) for path in found(folder) if (score := _score(path)) is not None]
+    scored = [(score, step_of(path), path) for path in found(folder) if (score := read_score(path)) is not None]
     return next((path for *_, path in sorted(scored, reverse=True) if check(path) is None), None)
+
+
+def read_score(path: Path) -> float | None:
+    """Accuracy on validation images after a checkpoint's step; None where it was not measured or cannot be read.
+
+    Args:
+        path: one that `found` gave.
+    """
+    try:
+        score = json.loads((path / FACTS).read_bytes())["score"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return float(score) if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def sweep(folder: Path) -> list[str]:
@@ -208,7 +222,7 @@ def _prune(target: Path, keep: int) -> None:
     """
     earlier = [path for path in found(target.parent) if step_of(path) < step_of(target) and _seems_whole(path)]
     stay = [target, *earlier][:keep]
-    scored = [(score, step_of(path), path) for path in [target, *earlier] if (score := _score(path)) is not None]
+    scored = [(score, step_of(path), path) for path in [target, *earlier] if (score := read_score(path)) is not None]
     stay += [path for *_, path in sorted(scored)[-1:]]
     for path in found(target.parent):
         if path not in stay:
@@ -284,14 +298,6 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _score(path: Path) -> float | None:
-    try:
-        score = json.loads((path / FACTS).read_bytes())["score"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return float(score) if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def _synced(path: Path) -> str:
