@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from vitreous.training.evidence import Kept
 _SUSPECTS = 3  # images and gradients that are named where all are finite
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What carries out a step: training's own engine, or its like in a test."""
 
