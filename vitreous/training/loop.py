@@ -23,10 +23,12 @@ from vitreous.model.prepare import Prepared
 from vitreous.picture.preprocess import normalise
 from vitreous.results import EpochRecord
 from vitreous.training import checkpoint
-from vitreous.training.objective import cross_entropy
-from vitreous.training.optim import Average, build_optimizer, learning_rate
+from vitreous.training.average import Average
+from vitreous.training.objective import LabelObjective, targets_of
+from vitreous.training.optim import build_optimizer
 from vitreous.training.plan import Plan
 from vitreous.training.run import RunFolder
+from vitreous.training.schedule import learning_rate
 from vitreous.training.signals import StopRequests
 
 _RECORDS = 40  # lines in metrics.jsonl over a whole run
@@ -159,19 +161,20 @@ def steps(
         seed_dropout(plan.options.seed, batch.step, batch.first)
         logits = prepared(torch.from_numpy(normalise(batch.images, preprocess)))
         labels = torch.from_numpy(batch.labels).to(logits.device)
-        loss = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing, batch_size=recipe.batch_size)
+        targets = targets_of(labels, logits.shape[1], recipe.label_smoothing)
+        loss = LabelObjective(recipe.loss).loss(logits, targets) / recipe.batch_size
         loss.backward()
         loss_sum += float(loss.detach())
         correct += float((logits.detach().argmax(1) == labels).sum())
         if not batch.last:
             continue
-        rate = learning_rate(recipe, batch.step, total)
+        rate = learning_rate(recipe, batch.step, total, len(plan.splits.train) / recipe.batch_size)
         if not math.isfinite(loss_sum):
             raise _diverged(plan, batch.step, rate)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(prepared.parameters(), recipe.clip_norm)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_scale"]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         yield batch.step, loss_sum, correct
@@ -261,7 +264,7 @@ def _record(plan: Plan, prepared: Prepared, average: Average | None, meter: Mete
         epoch=done * recipe.batch_size / len(plan.splits.train),
         loss=meter.loss / meter.seen,
         accuracy=meter.correct / meter.seen,
-        learning_rate=learning_rate(recipe, step, plan.total_steps),
+        learning_rate=learning_rate(recipe, step, plan.total_steps, len(plan.splits.train) / recipe.batch_size),
         images_per_second=meter.seen / max(meter.seconds, 1e-9),
         val_loss=val_loss,
         val_accuracy=val_accuracy,

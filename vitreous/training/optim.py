@@ -1,117 +1,119 @@
-"""Which parameters decay, which optimiser moves them, how fast at which step, and their running average."""
+"""Which parameters decay, how fast each learns beside the others, and which optimiser moves them.
+
+Three units of weight decay are in use; a recipe's `weight_decay` is PyTorch's. AdamW takes lr * weight_decay of a
+matrix at each step. The paper's and AugReg's tables mean the same. big_vision's `wd` is multiplied by the shape of the
+schedule alone, so it is weight_decay times the peak learning rate (optax.py: 1e-4 there at 1e-3 is 0.1 here). SGD adds
+weight_decay * weight to the gradient before the momentum.
+"""
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vitreous.config import Recipe
+from vitreous.errors import ConfigError
+from vitreous.model.vit import ViT
+from vitreous.training.lamb import Lamb
+from vitreous.training.transfer import ever_trained
 
-_NEVER_DECAYED: tuple[str, ...] = ("cls_token", "dist_token", "reg_token", "latent", "rel_pos")
-_NEVER_DECAYED += ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix")
+_TABLES = ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix", "rel_pos")
+_TOKENS = ("cls_token", "dist_token", "reg_token", "mask_token")
+_NEVER_DECAYED = (*_TABLES, *_TOKENS, "latent")
+
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_STEM = (*_TABLES, *_TOKENS, "patch_embed", "norm_pre")  # what tokens go through before the first block
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Every trainable parameter in exactly one of two groups.
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float,
+    layer_decay: float | None = None,
+    trained: Collection[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Every trained parameter in exactly one group; each group has a `weight_decay` and an `lr_scale`.
 
-    Matrices and convolution kernels decay; biases, norms, class token and positions do not (big_vision decays
-    `.*/kernel$`, which is the same set).
+    Matrices and convolution kernels decay; biases, norms, tokens and positions do not (big_vision decays
+    `.*/kernel$`, which is the same set). With `layer_decay` there are two such groups for each layer, from the stem up.
 
     Args:
-        model: any module.
-        weight_decay: of the first group.
+        model: any module; with `layer_decay` a ViT.
+        weight_decay: of matrices and kernels.
+        layer_decay: the learning rate of each layer as a share of the next one's; None for one rate.
+        trained: names of the parameters; None takes those that are trainable now.
+
+    Raises:
+        ConfigError: nothing is trainable, or `layer_decay` is given for a module without blocks.
     """
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    layers = {} if layer_decay is None else layer_numbers(model)
+    last = max(layers.values(), default=0)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for layer in range(last + 1):
+        scale = 1.0 if layer_decay is None else layer_decay ** (last - layer)
+        groups[layer, True] = {"params": [], "weight_decay": weight_decay, "lr_scale": scale}
+        groups[layer, False] = {"params": [], "weight_decay": 0.0, "lr_scale": scale}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            spared = parameter.ndim < 2 or name.rpartition(".")[2] in _NEVER_DECAYED
-            (kept if spared else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+        if parameter.requires_grad if trained is None else name in trained:
+            decays = parameter.ndim > 1 and name.rpartition(".")[2] not in _NEVER_DECAYED
+            groups[layers.get(name, 0), decays]["params"].append(parameter)
+    filled = [group for group in groups.values() if group["params"]]
+    if not filled:
+        raise ConfigError("nothing in this model can be trained", why="all its parameters are frozen")
+    return filled
+
+
+def layer_numbers(model: nn.Module) -> dict[str, int]:
+    """For layer-wise decay: 0 for what comes before the blocks, i + 1 for block i, L + 1 for what comes after.
+
+    MAE's and BEiT's numbers (mae/util/lr_decay.py). There registers and distillation token fall among what comes after,
+    by accident; here they are input, as in timm and DINOv2. timm counts the final norm with the last block.
+
+    Args:
+        model: a ViT; of a hybrid the whole ResNet is layer 0.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(model, ViT):
+        raise ConfigError(
+            "layer-wise learning-rate decay needs the blocks of a Vision Transformer",
+            why=f"this model is a {type(model).__name__}",
+            remedy="a recipe without layer_decay",
+        )
+    last = len(model.blocks) + 1
+    numbers = {}
+    for name, _ in model.named_parameters():
+        block = _BLOCK.match(name)
+        numbers[name] = int(block[1]) + 1 if block else 0 if name.partition(".")[0] in _STEM else last
+    return numbers
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all trainable parameters of `model`; its learning rate is set at every step.
+    """The recipe's optimiser over all parameters of `model` that move at some step.
+
+    The loop sets each group's `lr` at every step, to the schedule's times the group's `lr_scale`.
 
     Args:
-        model: already on its device.
+        model: already on its device, and wrapped where it is to be sharded.
         recipe: names the optimiser and its constants.
+
+    Raises:
+        ConfigError: see `parameter_groups`.
     """
-    groups = parameter_groups(model, recipe.weight_decay)
-    fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-    if recipe.optimizer == "adam":  # AdamW is Adam with the decay decoupled, as the paper's is
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=fused)
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=fused)
-
-
-def warmup_steps(recipe: Recipe, total: int) -> int:
-    """Steps of linear warm-up; one longer than half the run is cut to a tenth of it.
-
-    Args:
-        recipe: gives steps or a fraction, or neither.
-        total: steps of the whole run.
-    """
-    if recipe.warmup_steps is not None:
-        return recipe.warmup_steps if recipe.warmup_steps <= total // 2 else total // 10
-    return round((recipe.warmup_fraction or 0.0) * total)
-
-
-def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """The learning rate at a step: linear warm-up, then cosine to 0 or linear to 1e-5 (vit_jax/utils.py).
-
-    Args:
-        recipe: peak, schedule and warm-up.
-        step: 0 for the first.
-        total: steps of the whole run.
-    """
-    now, warmup = step + 1, warmup_steps(recipe, total)  # the authors count from 1
-    progress = min(max((now - warmup) / max(total - warmup, 1), 0.0), 1.0)
-    if recipe.schedule == "cosine":
-        share = 0.5 * (1.0 + math.cos(math.pi * progress))
-        peak = recipe.learning_rate
-    else:  # linear, to an end that the authors fix at 1e-5
-        end = min(1e-5, recipe.learning_rate)
-        share = 1.0 - progress * (1.0 - end / recipe.learning_rate)
-        peak = recipe.learning_rate
-    return peak * share * (min(1.0, now / warmup) if warmup else 1.0)
-
-
-class Average:
-    """Polyak averaging: a running mean of the weights that forgets slowly; early steps are forgotten faster.
-
-    Args:
-        model: its parameters are followed, starting from their present values.
-        decay: share of the old mean kept at each step, approached as (1 + t) / (10 + t).
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.mean = {name: value.detach().clone() for name, value in model.named_parameters()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after a step.
-
-        Args:
-            model: the one given at the start.
-            step: 0 for the first.
-        """
-        decay = min(self.decay, (1 + step) / (10 + step))
-        parameters = [value.detach() for _, value in model.named_parameters()]
-        torch._foreach_lerp_(list(self.mean.values()), parameters, 1.0 - decay)
-
-    @torch.no_grad()
-    def swap(self, model: nn.Module) -> None:
-        """Exchange the mean and the model's weights; a second call undoes the first.
-
-        Args:
-            model: the one given at the start.
-        """
-        for name, value in model.named_parameters():
-            kept: Tensor = value.detach().clone()
-            value.copy_(self.mean[name])
-            self.mean[name].copy_(kept)
+    groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay, ever_trained(model, recipe))
+    for group in groups:
+        group["lr"] = recipe.peak * group["lr_scale"]
+    fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
+    match recipe.optimizer:
+        case "adam":  # AdamW is Adam with the decay decoupled, as the paper's is
+            return torch.optim.AdamW(groups, betas=recipe.betas, eps=recipe.eps, fused=fused)
+        case "sgd":
+            # fused, it refuses weights of which some have a momentum and some, frozen until now, have none
+            fused = fused and recipe.train != "head-first"
+            return torch.optim.SGD(groups, momentum=recipe.momentum, fused=fused)
+        case "lamb":
+            return Lamb(groups, betas=recipe.betas, eps=recipe.eps)

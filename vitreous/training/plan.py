@@ -25,7 +25,7 @@ from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.recipe import find_recipe
 from vitreous.training.memory import kept_bytes, training_bytes
-from vitreous.training.optim import warmup_steps
+from vitreous.training.schedule import warmup_steps
 from vitreous.training.spelled import spelled_config
 from vitreous.weights.hub.choose import RECOMMENDED, best_cached
 from vitreous.weights.load import open_model
@@ -190,7 +190,7 @@ def describe(plan: Plan, folder: Path | None) -> list[str]:
     pieces = math.ceil(recipe.batch_size / plan.micro_batch)
     batch = f"batch {recipe.batch_size}" + (f" as {pieces} x {plan.micro_batch}" if pieces > 1 else "")
     epochs = plan.total_steps * recipe.batch_size / len(plan.splits.train)
-    warmup = warmup_steps(recipe, plan.total_steps)
+    warmup = warmup_steps(recipe, plan.total_steps, len(plan.splits.train) / recipe.batch_size)
     lines = [f"data     {note}" for note in plan.splits.notes]
     lines += [f"         left out: {failure.path}: {failure.reason}" for failure in plan.splits.failed[:10]]
     lines += [
