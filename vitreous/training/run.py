@@ -244,10 +244,10 @@ def _require_usable(path: Path, checkpoints: Path) -> None:
     """What would come to light only at the first checkpoint comes to light before the first step."""
     try:
         (checkpoints / _LONGEST).exists()  # refused where the whole path is longer than the system allows
-        if checkpoints.exists() and not os.access(checkpoints, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "its checkpoints folder may not be written to")
         if checkpoints.exists() and not checkpoints.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "its checkpoints folder is a file")
+        if checkpoints.exists() and not os.access(checkpoints, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "its checkpoints folder may not be written to")
     except OSError as error:
         raise _not_writable(path, error) from error
 
