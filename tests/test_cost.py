@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitreous.architecture import Architecture, ResNetConfig, ViTConfig
-from vitreous.cost import attention_pairs, macs, parameters, parts, tokens
+from vitreous.cost import attention_pairs, flops, macs, parameters, parts, tokens, training_flops
 from vitreous.errors import ConfigError
 from vitreous.model.create import build
 from vitreous.zoo import find_model, model_names
@@ -268,6 +268,50 @@ def test_operations_of_resnets(style: Any, image_size: tuple[int, int], layers: 
     """Both styles, at sizes that no stride divides too."""
     config = ResNetConfig(style=style, layers=layers, num_classes=7)
     assert macs(config, image_size) == counted(config, image_size)
+
+
+# ---------------------------------------------------------------- the way back
+
+
+def counted_both_ways(config: Architecture) -> tuple[int, int]:
+    """Operations of one image, forward and then in all, as PyTorch counts them; images without numbers go through."""
+    with torch.device("meta"):
+        model = build(config).train()
+    for part in model.modules():
+        if hasattr(part, "form"):
+            part.form = "matmul"
+    images = torch.empty(1, config.in_channels, *config.image_size, device="meta")
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        answer = model(images)
+        forward = counter.get_total_flops()
+        answer.sum().backward()
+    return forward, counter.get_total_flops()
+
+
+@pytest.mark.parametrize("changes", OPTIONS.values(), ids=OPTIONS.keys())
+def test_the_way_back_is_what_pytorch_counts(changes: dict[str, Any]) -> None:
+    """To the last operation: two for one, but one where the image is read."""
+    config = replace(PLAIN, class_token=None, **changes) if "class_token" not in changes else replace(PLAIN, **changes)
+    assert (flops(config), training_flops(config)) == counted_both_ways(config)
+
+
+@pytest.mark.parametrize("style", ["v1", "v2"])
+@pytest.mark.parametrize("layers", [(1,), (2, 1, 1, 2)])
+def test_the_way_back_through_resnets(style: Any, layers: tuple[int, ...]) -> None:
+    config = ResNetConfig(style=style, layers=layers, num_classes=7, image_size=(33, 47))
+    assert (flops(config), training_flops(config)) == counted_both_ways(config)
+
+
+QUICK = ("vit-test", "vit-ti16", "r+vit-ti16", "r26+vit-s32", "bit-r50x1")  # a family each; the others take a minute
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in model_names()]
+)
+def test_training_in_the_zoo_is_what_pytorch_counts(name: str) -> None:
+    """Every family at its full size."""
+    config = find_model(name)
+    assert (flops(config), training_flops(config)) == counted_both_ways(config)
 
 
 # ---------------------------------------------------------------- tokens and pairs
