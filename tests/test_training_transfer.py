@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from tiny_architectures import BIT, TINY
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 import vitreous as vt
 from vitreous.config import Recipe
@@ -250,6 +254,38 @@ def test_freezing_by_hand_between_runs_is_respected() -> None:
     model.head.requires_grad_(True)
     begin(model, recipe("all"))
     assert {"head.weight", "head.bias"} == trained(model) == set(ever_trained(model, recipe("all")))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceMesh]:
+    """A world of one process: weights are sharded as in a larger one, into a single shard."""
+    store = dist.FileStore(str(tmp_path_factory.mktemp("store") / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lamb"])
+@pytest.mark.parametrize("way", ["all", "head-first", "lora"])
+def test_sharded_weights_are_trained_alike(way: str, optimizer: str, alone: DeviceMesh) -> None:
+    """FSDP2 turns every weight into a DTensor; groups, optimisers, average and merge know nothing of it."""
+    given = recipe(way, optimizer=optimizer, layer_decay=0.7, head_first=0.3)
+    results = []
+    for sharded in (False, True):
+        model = tiny("tiny-windows")
+        begin(model, given, seed=3)
+        if sharded:
+            for block in model.blocks:
+                fully_shard(block, mesh=alone)
+            fully_shard(model, mesh=alone)
+        average = Average(model, 0.5)
+        train(model, given)
+        average.update(model, 3)
+        average.swap(model)
+        finish(model, given)
+        results.append({n: v.full_tensor() if sharded else v for n, v in weights(model).items()})
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], rtol=0, atol=1e-6)
 
 
 class Somebodys(nn.Module):

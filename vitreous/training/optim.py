@@ -107,13 +107,14 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay, ever_trained(model, recipe))
     for group in groups:
         group["lr"] = recipe.peak * group["lr_scale"]
-    fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
+    members = [parameter for group in groups for parameter in group["params"]]
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in members)
     match recipe.optimizer:
         case "adam":  # AdamW is Adam with the decay decoupled, as the paper's is
             return torch.optim.AdamW(groups, betas=recipe.betas, eps=recipe.eps, fused=fused)
         case "sgd":
-            # fused, it refuses weights of which some have a momentum and some, frozen until now, have none
-            fused = fused and recipe.train != "head-first"
+            # fused, PyTorch's refuses sharded weights, and those of which some, frozen until now, have no momentum yet
+            fused = fused and recipe.train != "head-first" and all(type(each) is nn.Parameter for each in members)
             return torch.optim.SGD(groups, momentum=recipe.momentum, fused=fused)
         case "lamb":
             return Lamb(groups, betas=recipe.betas, eps=recipe.eps)
