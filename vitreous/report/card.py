@@ -40,7 +40,7 @@ def model_card(report: RunReport) -> str:
         "## Data",
         *_data(report),
         "## How it was made",
-        _code(report.command),
+        fenced(report.command),
         markdown_table(("recipe", "value"), [("name", report.recipe.name), *recipe_facts(report.recipe)]),
         markdown_table(("environment", "value"), report.environment.items())
         if report.environment
@@ -131,8 +131,12 @@ def safe(text: str, length: int = 200) -> str:
     return re.sub(r"[\\`*{}\[\]<>|#&~]|\b_|_\b", r"\\\g<0>", name(text, length))
 
 
-def _code(text: str) -> str:
-    """A fenced block that its content cannot close."""
+def fenced(text: str) -> str:
+    """A fenced block that its content cannot close.
+
+    Args:
+        text: of one line.
+    """
     ticks = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, ticks + 1)
     return f"{fence}\n{name(text, 4000)}\n{fence}"

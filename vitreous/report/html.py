@@ -20,6 +20,7 @@ from vitreous.report import views
 from vitreous.report.card import model_card as model_card
 from vitreous.report.content import DemoReport, RunReport
 from vitreous.report.figure import bar
+from vitreous.report.masked import MaskedReport, masked_card, masked_view
 from vitreous.report.words import clean, count, name, percent, sentence
 
 
@@ -49,7 +50,20 @@ def write_demo_report(path: str | Path, report: DemoReport) -> Path:
     return _written(path, _render("demo.html.j2", views.demo_view(report)))
 
 
-def write_model_card(path: str | Path, report: RunReport) -> Path:
+def write_masked_report(path: str | Path, report: MaskedReport) -> Path:
+    """Write the page of a run of masked patch prediction, whole or not at all, and give its path.
+
+    Args:
+        path: of the HTML file; its folder exists.
+        report: what to show.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    return _written(path, _render("masked.html.j2", masked_view(report)))
+
+
+def write_model_card(path: str | Path, report: RunReport | MaskedReport) -> Path:
     """Write the model card, whole or not at all, and give its path.
 
     Args:
@@ -59,7 +73,7 @@ def write_model_card(path: str | Path, report: RunReport) -> Path:
     Raises:
         ResourceError: the file cannot be written.
     """
-    return _written(path, model_card(report))
+    return _written(path, masked_card(report) if isinstance(report, MaskedReport) else model_card(report))
 
 
 def _written(path: str | Path, text: str) -> Path:

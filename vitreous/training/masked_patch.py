@@ -167,13 +167,22 @@ def masked_patch(model: nn.Module, recipe: Recipe, seed: int) -> MaskedPatch:
     return MaskedPatch(model, recipe.masked_target, seed)
 
 
+def inside(module: nn.Module) -> MaskedPatch:
+    """The `MaskedPatch` in a module that prepares or distributes it.
+
+    Args:
+        module: a `MaskedPatch`, or whatever it is wrapped in.
+    """
+    return next(part for part in module.modules() if isinstance(part, MaskedPatch))
+
+
 def vit_of(module: nn.Module) -> ViT:
     """The Vision Transformer that learned, headless, as its file is saved for `finetune --model`.
 
     Args:
         module: a `MaskedPatch`, or whatever it is wrapped in.
     """
-    return _resting(_inside(module).vit, False)
+    return _resting(inside(module).vit, False)
 
 
 @dataclass(frozen=True)
@@ -342,17 +351,12 @@ def _asked(
     purpose: int,
 ) -> tuple[Float[Tensor, "b K O"], Tensor, Int[np.ndarray, "b K"]]:
     """What is said of the corrupted patches of these images, what is true, and which patches they are."""
-    config = _inside(prepared).vit.config
+    config = inside(prepared).vit.config
     rows, columns = grid = _cut(config, preprocess.image_size)
     drawn = corruption(keys, rows * columns, recipe.masked_share, purpose=purpose)
     outputs = prepared(torch.from_numpy(normalise(images, preprocess)), *drawn.tensors())
     targets = MaskedPatchObjective(recipe.masked_target).targets(images, drawn.places, grid, config.stride)
     return outputs, targets.to(outputs.device), drawn.places
-
-
-def _inside(module: nn.Module) -> MaskedPatch:
-    """The `MaskedPatch` in a module that prepares or distributes it."""
-    return next(part for part in module.modules() if isinstance(part, MaskedPatch))
 
 
 def _cut(config: ViTConfig, image_size: Size) -> Size:
