@@ -102,6 +102,12 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
                 "vitreous recipes paper-imagenet",
                 "lists:Recipes",
             ),
+            Verb(
+                "cost",
+                "what a model and its training take, before anything is begun",
+                "vitreous cost vit-b16",
+                "cost:Cost",
+            ),
         ),
     ),
 )
