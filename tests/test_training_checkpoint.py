@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -204,24 +203,6 @@ def test_no_checkpoints_is_no_state(folder: Path) -> None:
     (folder / ".writing-1-step-00000001").mkdir(parents=True)
     assert (None, []) == checkpoint.read_latest(folder)
     assert checkpoint.best(folder) is None
-
-
-def test_a_checkpoint_of_the_first_release_is_read(folder: Path) -> None:
-    """Byte for byte as version 0.1.0 wrote it: later versions keep reading it."""
-    path = folder / "step-00000003"
-    path.mkdir(parents=True)
-    for name, text in GOLDEN.items():
-        (path / name).write_bytes(base64.b85decode(text))
-    state = checkpoint.read(path)
-    assert torch.equal(torch.tensor([[1.0, -2.5, 3.0]]), state.model["head.weight"])
-    assert torch.equal(torch.tensor([[0.5, 0.25, 0.0]]), state.optimizer["head.weight/exp_avg"])
-    assert {} == state.average
-    assert (3, 1.5, {"loss": 2.0}, {"best": 0.5}, 0.75) == (
-        state.step, state.seconds, state.meter, state.watch, state.score,
-    )  # fmt: skip
-
-
-GOLDEN: dict[str, str] = {}
 
 
 # --- which ones stay

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -28,6 +26,7 @@ from vitreous.training.average import Average
 from vitreous.training.checkpoint_folder import FACTS, SHARDS, cannot_save, check, found, placing, step_of, sweep
 from vitreous.training.checkpoint_folder import best as best
 from vitreous.training.checkpoint_folder import read_score as read_score
+from vitreous.weights.formats.safetensors_file import read_safetensors
 from vitreous.weights.native import layout, raw_bytes, safetensors_header
 
 _PARTS = ("model", "optimizer", "average")
@@ -353,15 +352,21 @@ def _read_whole(path: Path) -> State:
         state = State(
             model=model, optimizer=optimizer, average=average, shards=shards if shards.is_dir() else None, **facts
         )
-    except (ValueError, TypeError, FileNotFoundError, safetensors.SafetensorError) as error:
-        raise ValueError(f"its content cannot be understood: {error}") from error
+    except (ValueError, TypeError, FileNotFoundError, ModelFileError) as error:
+        reason = error.why if isinstance(error, ModelFileError) else error
+        raise ValueError(f"its content cannot be understood: {reason}") from error
     if state.step != step_of(path):
         raise ValueError(f"it is of step {state.step}, which its name does not say")
     return state
 
 
 def _tensors(path: Path, optional: bool) -> dict[str, Tensor]:
-    return {} if optional and not path.exists() else safetensors.torch.load(path.read_bytes())
+    if optional and not path.exists():
+        return {}
+    with path.open("rb") as file:
+        mapped, _ = read_safetensors(path, file.read(8))
+    # copied, because what is mapped keeps a checkpoint's room on the disk for as long as the run lasts
+    return {name: tensor.clone() for name, tensor in mapped.items()}
 
 
 def _identity(path: Path) -> int | None:
