@@ -11,19 +11,20 @@ import pytest
 from browser import chromium, needs_chromium, visit
 
 import vitreous as vt
-from vitreous import recipe
 from vitreous.cli import main
+from vitreous.recipe import find
 from vitreous.study import demo
 
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo with three steps in place of hundreds."""
-    short = tuple(
-        dataclasses.replace(r, steps=3, epochs=None) if r.name.startswith("demo-") else r for r in recipe._RECIPES
-    )
+    short = {
+        name: dataclasses.replace(recipe, steps=3, epochs=None) if name.startswith("demo-") else recipe
+        for name, recipe in find._recipes().items()
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "_RECIPES", short)
+        patch.setattr(find, "_recipes", lambda: short)
         patch.setenv("VITREOUS_CACHE", str(tmp_path_factory.mktemp("cache")))
         out = tmp_path_factory.mktemp("demo") / "out"
         demo.demo(out, threads=1)

@@ -27,8 +27,9 @@ from vitreous.model import prepare
 from vitreous.model.create import Model
 from vitreous.schema import to_json
 from vitreous.training.job import Run, plan
-from vitreous.training.plan import describe, make_plan
+from vitreous.training.plan import make_plan
 from vitreous.training.spelled import spelled_config
+from vitreous.training.tell import describe
 
 QUICK: dict[str, Any] = {"batch_size": 12, "threads": 1, "precision": "float32"}
 LONGER = {HYBRID.name: 24, BIT.name: 24}  # steps; others take four, the last with a learning rate of 0

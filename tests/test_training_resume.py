@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from small_photos import write_photos, write_photos_with_test
 
 import vitreous as vt
 from vitreous.errors import DataError, InterruptedRun, ModelFileError, ResourceError, UsageError
-from vitreous.training import loop
+from vitreous.training.step import Done, Engine, Judge
 from vitreous.weights.native import read_native
 
 OPTIONS = {
@@ -49,17 +50,17 @@ def test_killed_again_and_again_and_resumed_equals_uninterrupted(photos: Path, t
     assert told["whole"] == told["killed"]
 
 
-class StopAt:
-    """Sends this process a signal when a step is about to be yielded."""
+def stop_at(step: int, number: int) -> Callable[..., Iterator[Done]]:
+    """In place of `Engine.steps`: this process gets a signal in the middle of a step."""
+    steps = Engine.steps
 
-    def __init__(self, step: int, number: int) -> None:
-        self.step, self.number, self.steps = step, number, loop.steps
+    def stopping(engine: Engine, first: int, judge: Judge, *, last: int | None = None) -> Iterator[Done]:
+        for done in steps(engine, first, judge, last=last):
+            if done.step == step:
+                os.kill(os.getpid(), number)
+            yield done
 
-    def __call__(self, *arguments: object) -> object:
-        for result in self.steps(*arguments):  # type: ignore[arg-type]
-            if result[0] == self.step:
-                os.kill(os.getpid(), self.number)
-            yield result
+    return stopping
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
@@ -69,7 +70,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     """The exit code tells which signal it was; what resume ends with is what was never stopped."""
     whole = vt.pretrain(photos, run=str(tmp_path / "whole"), steps=5, **OPTIONS)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "steps", StopAt(2, number))
+        patch.setattr(Engine, "steps", stop_at(2, number))
         with pytest.raises(InterruptedRun, match=f"vitreous resume {tmp_path / 'stopped'}") as caught:
             vt.pretrain(photos, run=str(tmp_path / "stopped"), steps=5, **OPTIONS)
     assert code == caught.value.exit_code
@@ -86,7 +87,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(
     whole = vt.pretrain(photos, run=str(tmp_path / "whole"), steps=5, **OPTIONS)
     run = tmp_path / "hurt"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "steps", StopAt(3, signal.SIGTERM))
+        patch.setattr(Engine, "steps", stop_at(3, signal.SIGTERM))
         with pytest.raises(InterruptedRun):
             vt.pretrain(photos, run=str(run), steps=5, **OPTIONS)
     newest = sorted((run / "checkpoints").glob("step-*"))[-1] / "optimizer.safetensors"
@@ -103,7 +104,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(
 def test_changed_images_are_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Going on with other images would be another run."""
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "steps", StopAt(1, signal.SIGTERM))
+        patch.setattr(Engine, "steps", stop_at(1, signal.SIGTERM))
         with pytest.raises(InterruptedRun):
             vt.pretrain(photos, run=str(tmp_path / "run"), steps=5, **OPTIONS)
     write_photos(photos / "train", per_class=3, first=500)
@@ -154,7 +155,7 @@ def test_a_folder_called_like_a_model_does_not_take_its_place(
     (tmp_path / "vit-test").mkdir()
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "steps", StopAt(1, signal.SIGTERM))
+        patch.setattr(Engine, "steps", stop_at(1, signal.SIGTERM))
         with pytest.raises(InterruptedRun):
             vt.finetune(photos, run="run", steps=3, **OPTIONS)
     assert "vit-test" == vt.resume("run").model.config.name
@@ -167,7 +168,7 @@ def test_a_folder_called_like_a_built_in_set_does_not_take_its_place(
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "steps", StopAt(1, signal.SIGTERM))
+        patch.setattr(Engine, "steps", stop_at(1, signal.SIGTERM))
         with pytest.raises(InterruptedRun):
             vt.finetune("digits", run="run", steps=3, **OPTIONS)
     assert 359 == vt.resume("run").result.expected
@@ -186,7 +187,7 @@ def test_a_run_with_only_damaged_checkpoints_is_an_error(
 ) -> None:
     """Nothing is silently begun again."""
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "steps", StopAt(1, signal.SIGTERM))
+        patch.setattr(Engine, "steps", stop_at(1, signal.SIGTERM))
         with pytest.raises(InterruptedRun):
             vt.pretrain(photos, run=str(tmp_path / "run"), steps=5, **OPTIONS)
     for manifest in (tmp_path / "run" / "checkpoints").glob("*/manifest.json"):

@@ -109,6 +109,8 @@ class EpochRecord:
     """Mean training accuracy since the last record, on augmented images with dropout on."""
     learning_rate: float
     images_per_second: float
+    waiting: float = 0.0
+    """Share of the time spent waiting for images."""
     val_loss: float | None = None
     val_accuracy: float | None = None
 
@@ -122,7 +124,7 @@ class RunResult:
     model: str
     """The model file."""
     top1: float
-    """Headline accuracy; see `selected` for what it may be compared with."""
+    """Headline accuracy."""
     interval: tuple[float, float]
     seen: int
     expected: int
@@ -133,6 +135,8 @@ class RunResult:
     """What top1 was measured on, in words."""
     optimistic: bool = False
     """True when the images that gave top1 also chose something."""
+    score: str = "top-1"
+    """What top1 is the share of, in a word."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

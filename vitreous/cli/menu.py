@@ -51,6 +51,12 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
                 "vitreous resume runs/photos-1",
                 "train:Resume",
             ),
+            Verb(
+                "replay",
+                "what went wrong in the step that ended a diverged run",
+                "vitreous replay runs/photos-1",
+                "train:Replay",
+            ),
         ),
     ),
     (

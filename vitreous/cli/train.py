@@ -1,4 +1,4 @@
-"""Verbs that train: `finetune`, `pretrain` and `resume`."""
+"""Verbs that train: `finetune`, `pretrain`, `resume` and `replay`."""
 
 from __future__ import annotations
 
@@ -68,13 +68,38 @@ class Resume:
 
     run: str = positional()
     """The run folder, as the interrupted command named it."""
+    prove: bool = False
+    """Show on this very run that a resumed step equals the uninterrupted one, and leave the run as it is."""
+    allow_data_change: bool = False
+    """Go on although the images are not those the run began with; run.json remembers it."""
     common: Common = field(default_factory=Common)
 
     def answer(self) -> Answer:
         """Train on, and say what came out."""
-        from vitreous.training import job
+        from vitreous.training import job, session
 
-        return _outcome(job.resume(self.run).result)
+        if self.prove:
+            proof = session.prove_resume(self.run)
+            console.say(*proof.words())
+            return Answer(value=proof, exit_code=0 if proof.equal else 1)
+        return _outcome(job.resume(self.run, allow_data_change=self.allow_data_change).result)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """Do the step that ended a diverged run again, and name what was no longer a number."""
+
+    run: str = positional()
+    """The run folder, or one of the folders in its `diverged`."""
+    common: Common = field(default_factory=Common)
+
+    def answer(self) -> Answer:
+        """Do the step again, and say what is found."""
+        from vitreous.training.session import replay_run
+
+        found = replay_run(self.run)
+        console.say(*(harmless(line) for line in found.words()))
+        return Answer(value=found)
 
 
 def _keywords(options: TrainOptions) -> dict[str, Any]:

@@ -36,18 +36,21 @@ from vitreous.report.content import (
 from vitreous.report.html import write_model_card, write_run_report
 from vitreous.report.words import spreadsheet_cell
 from vitreous.results import Baseline, Evaluation, Outcome, RunResult
-from vitreous.training.plan import Plan, environment
+from vitreous.training.loop import Trained
+from vitreous.training.onlooker import Onlooker
+from vitreous.training.plan import Plan
 from vitreous.training.run import RunFolder
+from vitreous.training.tell import environment
 from vitreous.weights.native import golden_of, save_native
 
 
-def finish(plan: Plan, folder: RunFolder, seconds: float, command: str) -> RunResult:
+def finish(plan: Plan, folder: RunFolder | Onlooker, trained: Trained, command: str) -> RunResult:
     """Write everything a finished run leaves behind, and give the headline.
 
     Args:
         plan: its model holds the final weights.
         folder: where everything goes.
-        seconds: training time, for the report.
+        trained: what training took, for the report.
         command: what to type to do this again.
 
     Returns:
@@ -66,9 +69,11 @@ def finish(plan: Plan, folder: RunFolder, seconds: float, command: str) -> RunRe
         interval=evaluation.interval,
         seen=evaluation.seen,
         expected=evaluation.expected,
-        seconds=seconds,
+        seconds=trained.seconds,
         report=str(path / "report.html"),
         data=evaluation.data,
+        # the best checkpoint was chosen on validation images, which are the headline's where there is no test set
+        optimistic=trained.best_step is not None and plan.splits.test is None,
     )
     write_predictions(path / "predictions.csv", evaluation)
     report = run_report(plan, folder, result, evaluation, card)
@@ -122,7 +127,7 @@ def command_line(plan: Plan, path: Path) -> str:
     words = ["vitreous", plan.verb, plan.data, "--model", plan.source]
     for name, value in asked.items():
         spelled = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += ["--" + name.replace("_", "-"), spelled]
+        words += ["--" + name.replace("_", "-"), *([] if value is True else [spelled])]
     return shlex.join([*words, "--run", str(path)])
 
 
@@ -144,7 +149,9 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
     write_text(path, text.getvalue())
 
 
-def run_report(plan: Plan, folder: RunFolder, result: RunResult, evaluation: Evaluation, card: ModelCard) -> RunReport:
+def run_report(
+    plan: Plan, folder: RunFolder | Onlooker, result: RunResult, evaluation: Evaluation, card: ModelCard
+) -> RunReport:
     """Everything the page of this run shows.
 
     Args:

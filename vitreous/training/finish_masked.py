@@ -17,22 +17,25 @@ from vitreous.report.html import write_masked_report, write_model_card
 from vitreous.report.masked import MaskedReport, MaskedScore
 from vitreous.results import RunResult
 from vitreous.training.finish import final_card
+from vitreous.training.loop import Trained
 from vitreous.training.masked_patch import vit_of
 from vitreous.training.masked_score import score_masked
-from vitreous.training.plan import Plan, environment
+from vitreous.training.onlooker import Onlooker
+from vitreous.training.plan import Plan
 from vitreous.training.run import RunFolder
+from vitreous.training.tell import environment
 from vitreous.weights.native import golden_of, save_native
 
 _SHOWN = 8  # held-out images whose hidden patches the report shows
 
 
-def masked_result(plan: Plan, folder: RunFolder, seconds: float, command: str) -> RunResult:
+def masked_result(plan: Plan, folder: RunFolder | Onlooker, trained: Trained, command: str) -> RunResult:
     """Write everything a finished run leaves behind, and give the headline: hidden colours said rightly.
 
     Args:
         plan: its model is the `MaskedPatch` with the final weights; what is saved is the Vision Transformer inside.
         folder: where everything goes.
-        seconds: training time, for the report.
+        trained: what training took, for the report.
         command: what to type to do this again.
 
     Returns:
@@ -59,7 +62,7 @@ def masked_result(plan: Plan, folder: RunFolder, seconds: float, command: str) -
         interval=score.interval,
         seen=score.seen,
         expected=score.expected,
-        seconds=seconds,
+        seconds=trained.seconds,
         report=str(path / "report.html"),
         data=f"{held_out.name}, {score.seen:,} images",
         score="hidden colours",
@@ -71,7 +74,7 @@ def masked_result(plan: Plan, folder: RunFolder, seconds: float, command: str) -
 
 
 def masked_report(
-    plan: Plan, folder: RunFolder, result: RunResult, score: MaskedScore, card: ModelCard
+    plan: Plan, folder: RunFolder | Onlooker, result: RunResult, score: MaskedScore, card: ModelCard
 ) -> MaskedReport:
     """Everything the page of this run shows.
 

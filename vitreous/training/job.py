@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
+import dataclasses
 import html
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import nn
 
-import vitreous
 from vitreous import console
-from vitreous.architecture import ResNetConfig, Size, ViTConfig, architecture_from_json
 from vitreous.config import TrainOptions
-from vitreous.data.builtin import builtin_names
-from vitreous.errors import DataError, InterruptedRun, UsageError, VitreousError
+from vitreous.distributed import Group, joined, world
+from vitreous.errors import InterruptedRun, VitreousError
 from vitreous.evaluation.evaluate import evaluate
-from vitreous.pretrained import is_pretrained_name
+from vitreous.model.prepare import find_device
 from vitreous.report.words import percent
 from vitreous.results import Evaluation, RunResult
 from vitreous.schema import from_json, to_json
+from vitreous.training.asked import asked_facts, check_same, recorded
 from vitreous.training.finish import command_line, finish
+from vitreous.training.finish_masked import masked_result
+from vitreous.training.keywords import TrainKeywords
 from vitreous.training.loop import train
-from vitreous.training.plan import (
-    Data,
-    Model,
-    Plan,
-    Verb,
-    choose_model,
-    describe,
-    environment,
-    make_plan,
-    resolve_recipe,
-)
+from vitreous.training.masked_patch import MaskedPatch
+from vitreous.training.onlooker import Onlooker
+from vitreous.training.plan import Data, Model, Plan, Verb, choose_model, make_plan, resolve_recipe
 from vitreous.training.run import RunFolder, new_folder, read_facts, unfinished_like
+from vitreous.training.settle import chosen, settle, with_rate
 from vitreous.training.signals import StopRequests
+from vitreous.training.sweep import best_rate, sweep_splits
+from vitreous.training.tell import describe, environment
+from vitreous.training.together import agreed, held, planned
 from vitreous.weights.load import load
-from vitreous.zoo import is_model_name
-
-
-class TrainKeywords(TypedDict, total=False):
-    """The fields of TrainOptions as keyword arguments; see there for what each one means."""
-
-    run: str | None
-    recipe: str | None
-    epochs: float | None
-    steps: int | None
-    batch_size: int | None
-    learning_rate: float | None
-    image_size: int | Size | None
-    val: float
-    bad_images: Literal["error", "skip"]
-    seed: int
-    device: str
-    threads: int | None
-    precision: Literal["auto", "float32", "bfloat16"]
-    micro_batch: int | None
-    checkpoint_minutes: float
-    root: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +93,20 @@ def pretrain(data: Data, *, model: Model | None = None, **options: Unpack[TrainK
     return run_job("pretrain", data, model, _options(options))
 
 
-def resume(run: str | Path, *, data: Data | None = None, model: Model | None = None) -> Run:
+def resume(
+    run: str | Path, *, data: Data | None = None, model: Model | None = None, allow_data_change: bool = False
+) -> Run:
     """Go on exactly where a run stopped: the final weights are those of a run that was never stopped.
 
     Args:
         run: the run folder.
         data: only for a run that was given images as objects.
         model: only for a run that was given a module of the person's own.
+        allow_data_change: go on although the images are not those the run began with; run.json remembers it.
 
     Raises:
         DataError: the images are not those the run began with.
+        UsageError: run.json was edited since the run began.
     """
     path = Path(run)
     facts = read_facts(path)
@@ -136,14 +115,12 @@ def resume(run: str | Path, *, data: Data | None = None, model: Model | None = N
         console.say(f"{path} is complete: top-1 {percent(result.top1)}. Nothing to do.")
         trained = load(path, into=model) if isinstance(model, nn.Module) else load(path)
         return Run(folder=path, result=result, model=trained)
-    with _held(path) as (folder, stop):
-        asked = from_json(TrainOptions, facts["options"])
-        data = data if data is not None else _recorded(facts, "data_path", path)
-        model = model if model is not None else _recorded_model(facts, path)
-        plan = make_plan(facts["verb"], data, model, asked, choices=facts.get("choices"))
-        _same_data(plan, facts)
-        _tell_differences(plan, facts)
-        return _go(plan, folder, stop)
+    asked = from_json(TrainOptions, facts["options"])
+    with joined(device_of(asked)) as group, held(path, group) as (folder, stop):
+        given = Given(facts["verb"], *recorded(facts, path, data, model), asked)
+        plan = _resolved(group, folder, given, facts.get("choices"))
+        check_same(plan, facts, allow_data_change=allow_data_change)
+        return _go(plan, folder, stop, group)
 
 
 def plan(verb: Verb, data: Data, *, model: Model | None = None, **options: Unpack[TrainKeywords]) -> list[str]:
@@ -155,12 +132,11 @@ def plan(verb: Verb, data: Data, *, model: Model | None = None, **options: Unpac
         model: as for that verb.
         **options: the fields of TrainOptions.
     """
-    asked = _options(options)
-    return describe(make_plan(verb, data, model, asked), Path(asked.run) if asked.run else None)
-
-
-def _options(options: TrainKeywords) -> TrainOptions:
-    return from_json(TrainOptions, dict(options))
+    asked, threads = _options(options), torch.get_num_threads()
+    try:
+        return describe(settle(make_plan(verb, data, model, asked)), Path(asked.run) if asked.run else None)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, *, command: str | None = None) -> Run:
@@ -175,34 +151,80 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
     """
     resolve_recipe(verb, options)
     model = choose_model(verb) if model is None else model
-    name = Path(data).resolve().name if isinstance(data, str | Path) else getattr(data, "name", "data")
-    asked = {
-        "vitreous": vitreous.__version__,
-        "verb": verb,
-        "options": to_json(options),
-        "data_path": _lasting(data, data in builtin_names()) if isinstance(data, str | Path) else None,
-        "model": _lasting(model, isinstance(model, str) and (is_model_name(model) or is_pretrained_name(model)))
-        if isinstance(model, str | Path)
-        else None,
-        "architecture": to_json(model) if isinstance(model, ViTConfig | ResNetConfig) else None,
-    }
-    if options.run is None and (same := unfinished_like(asked)):
-        console.say(f"the same command was stopped before; to go on there: vitreous resume {shlex.quote(str(same))}")
-    path = new_folder(options.run, str(name))
-    with _held(path) as (folder, stop):
+    with joined(device_of(options)) as group:
+        return _begin(group, Given(verb, data, model, options), command)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run is made of, before anything is resolved."""
+
+    verb: Verb
+    data: Data
+    model: Model
+    options: TrainOptions
+
+
+def _begin(group: Group, given: Given, command: str | None = None) -> Run:
+    """A new run, from its folder to its result."""
+    data, options = given.data, given.options
+    asked = asked_facts(given.verb, data, given.model, options)
+
+    def folder_of() -> str:
+        if options.run is None and (same := unfinished_like(asked)):
+            console.say(f"the same command was stopped before; go on there: vitreous resume {shlex.quote(str(same))}")
+        name = Path(data).resolve().name if isinstance(data, str | Path) else getattr(data, "name", "data")
+        return str(new_folder(options.run, str(name)))
+
+    path = Path(agreed(group, folder_of))
+    with held(path, group) as (folder, stop):
         # written before anything slow, so that a run stopped from here on can be resumed
         folder.write({**asked, "command": command})
         try:
-            made = make_plan(verb, data, model, options)
+            plan = _resolved(group, folder, given, None)
         except InterruptedRun:
             raise
         except VitreousError:
             folder.abandon()
             raise
-        return _go(made, folder, stop)
+        return _go(plan, folder, stop, group)
 
 
-def _go(plan: Plan, folder: RunFolder, stop: StopRequests) -> Run:
+def _resolved(group: Group, folder: RunFolder | Onlooker, given: Given, choices: dict[str, Any] | None) -> Plan:
+    """The plan of a run, with everything that is chosen by trying; what was chosen before is taken as it is."""
+    verb, data, model, options = given.verb, given.data, given.model, given.options
+    plan = planned(group, lambda c: make_plan(verb, data, model, options, choices=choices or c, group=group))
+    if choices:
+        return plan
+    if options.sweep:
+        scores = {rate: _try_rate(group, folder, given, plan, rate) for rate in plan.recipe.sweep}
+        folder.update(sweep={f"{rate:g}": score for rate, score in scores.items()})
+        plan = with_rate(plan, best_rate(scores))
+        console.say(
+            f"learning rate {plan.recipe.learning_rate:g}: the best of {len(scores)}; now on all training images"
+        )
+    return planned(group, lambda c: settle(plan) if c is None else chosen(plan, c))
+
+
+def _try_rate(group: Group, folder: RunFolder | Onlooker, given: Given, plan: Plan, rate: float) -> float:
+    """Accuracy with one learning rate on the slice that chooses; a try that is there already is taken."""
+    path = folder.path / "sweep" / f"{rate:g}"
+    splits = sweep_splits(plan.splits, plan.recipe, given.options.seed)
+    options = dataclasses.replace(given.options, run=str(path), sweep=False, learning_rate=rate)
+    # a module is changed by training, and the next try needs it as it was
+    model = copy.deepcopy(given.model) if isinstance(given.model, nn.Module) else given.model
+    console.say(f"trying learning rate {rate:g}")
+    if not agreed(group, (path / "run.json").exists):
+        return _begin(group, Given(given.verb, splits, model, options)).result.top1
+    facts = agreed(group, lambda: read_facts(path))
+    if facts.get("result"):
+        return float(facts["result"]["top1"])
+    with held(path, group) as (inner, stop):
+        resumed = _resolved(group, inner, Given(given.verb, splits, model, options), facts.get("choices"))
+        return _go(resumed, inner, stop, group).result.top1
+
+
+def _go(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: Group) -> Run:
     console.say(*describe(plan, folder.path))
     command = read_facts(folder.path).get("command") or command_line(plan, folder.path)
     folder.update(
@@ -216,68 +238,30 @@ def _go(plan: Plan, folder: RunFolder, stop: StopRequests) -> Run:
         images={"train": len(plan.splits.train), "held_out": len(plan.held_out)},
         fingerprint=plan.splits.train.fingerprint,
     )
-    seconds = train(plan, folder, stop)
-    result = finish(plan, folder, seconds, command)
+    trained = train(plan, folder, stop, group)
+    folder.update(price=trained.forecast.facts())
+    conclude = masked_result if plan.recipe.objective == "masked-patch" else finish
+    result = from_json(RunResult, agreed(group, lambda: to_json(conclude(plan, folder, trained, command))))
     folder.update(result=to_json(result))
     low, high = result.interval
     console.say(
-        f"done in {console.duration(seconds)}: top-1 {percent(result.top1)} on {result.data}"
+        f"done in {console.duration(trained.seconds)}: {result.score} {percent(result.top1)} on {result.data}"
         f" (95 % interval {percent(low)} to {percent(high)}; {result.seen} of {result.expected} images)"
     )
     if plan.random:
         console.say("training began from random weights")
-    return Run(folder=folder.path, result=result, model=plan.model)
+    model = plan.model.vit if isinstance(plan.model, MaskedPatch) else plan.model
+    return Run(folder=folder.path, result=result, model=model)
 
 
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[tuple[RunFolder, StopRequests]]:
-    """The run folder, locked for this process, with stop signals caught; thread count is put back at the end."""
-    threads = torch.get_num_threads()
-    folder = RunFolder(path)
-    try:
-        with StopRequests(str(path)) as stop:
-            yield folder, stop
-    finally:
-        folder.close()
-        torch.set_num_threads(threads)
+def device_of(options: TrainOptions) -> str:
+    """The device that was asked for; several processes must know its kind before they meet.
+
+    Args:
+        options: what was asked.
+    """
+    return find_device(options.device).type if world().size > 1 else options.device
 
 
-def _lasting(named: str | Path, is_name: bool) -> str:
-    """A path that still holds when the run is resumed from elsewhere; a name as it is, whatever lies there."""
-    return str(Path(named).resolve()) if Path(named).exists() and not is_name else str(named)
-
-
-def _recorded(facts: dict[str, Any], key: str, path: Path) -> str:
-    value = facts.get(key)
-    if not isinstance(value, str):
-        raise UsageError(
-            "this run was given its images or model as Python objects",
-            where=str(path),
-            remedy=f"vt.resume({str(path)!r}, data=..., model=...)",
-        )
-    return value
-
-
-def _recorded_model(facts: dict[str, Any], path: Path) -> Model:
-    if facts.get("architecture"):
-        return architecture_from_json(facts["architecture"])
-    return _recorded(facts, "model", path)
-
-
-def _same_data(plan: Plan, facts: dict[str, Any]) -> None:
-    before = facts.get("fingerprint")
-    if before and before != plan.splits.train.fingerprint:
-        raise DataError(
-            "the images are not those this run began with",
-            where=plan.data,
-            why=f"{facts['images']['train']:,} training images then, {len(plan.splits.train):,} now, or others of them",
-            remedy="put them back, or start a new run",
-        )
-
-
-def _tell_differences(plan: Plan, facts: dict[str, Any]) -> None:
-    """Say once what keeps the rest of the run from being bit-exact."""
-    before, now = facts.get("environment") or {}, environment(plan)
-    changed = [f"{name} {before[name]} -> {now[name]}" for name in now if name in before and before[name] != now[name]]
-    if changed:
-        console.say(f"going on is right but not bit-exact: {', '.join(changed)}")
+def _options(options: TrainKeywords) -> TrainOptions:
+    return from_json(TrainOptions, dict(options))

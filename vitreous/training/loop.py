@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from vitreous import console
-from vitreous.config import PreprocessConfig
-from vitreous.data.loader import evaluation_batches, training_batches
-from vitreous.data.sources import ImageSet
-from vitreous.data.threads import num_cores
-from vitreous.errors import DivergedError
-from vitreous.model.prepare import Prepared
-from vitreous.picture.preprocess import normalise
+from vitreous.distributed import Group
 from vitreous.results import EpochRecord
-from vitreous.training import checkpoint
+from vitreous.training import evidence
 from vitreous.training.average import Average
-from vitreous.training.objective import LabelObjective, targets_of
-from vitreous.training.optim import build_optimizer
+from vitreous.training.checkpoint import State
+from vitreous.training.divergence import Setting, Verdict, Watch
+from vitreous.training.forecast import Forecast
+from vitreous.training.keeper import Keeper
+from vitreous.training.onlooker import Onlooker
 from vitreous.training.plan import Plan
 from vitreous.training.run import RunFolder
-from vitreous.training.schedule import learning_rate
+from vitreous.training.schedule import warmup_steps
 from vitreous.training.signals import StopRequests
+from vitreous.training.step import Done, Engine
+from vitreous.training.validate import validate, watched
 
 _RECORDS = 40  # lines in metrics.jsonl over a whole run
 _VALIDATIONS = 10  # how many of them carry a score on held-out images, and are printed
-_WATCHED = 256  # held-out images behind such a score, or more where the run is long enough to afford it
 
 
 @dataclass
@@ -44,6 +39,22 @@ class Meter:
     correct: float = 0.0
     seen: float = 0.0
     seconds: float = 0.0
+    waited: float = 0.0
+    """Seconds of these spent waiting for images."""
+
+    def add(self, done: Done, images: int, seconds: float) -> None:
+        """Take in one step.
+
+        Args:
+            done: the step.
+            images: in its batch.
+            seconds: it took.
+        """
+        self.loss += done.loss * images
+        self.correct += done.correct
+        self.seen += images
+        self.seconds += seconds
+        self.waited += done.waited
 
     def state(self) -> dict[str, float]:
         """What a checkpoint keeps of it."""
@@ -62,176 +73,83 @@ class Clock:
         return self.before + time.monotonic() - self.began
 
 
-def train(plan: Plan, folder: RunFolder, stop: StopRequests) -> float:
+@dataclass(frozen=True)
+class Trained:
+    """What training took."""
+
+    seconds: float
+    """Wall time over all the processes that took part."""
+    forecast: Forecast
+    """What it was expected to take after its first steps, beside what it took."""
+    best_step: int | None
+    """The step whose weights are the result, where the best were asked for."""
+
+
+def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: Group) -> Trained:
     """Train `plan.model` to the end, from the newest checkpoint where there is one, and leave the result in it.
 
     Args:
         plan: what to do; its model is changed in place.
         folder: where checkpoints and records go.
         stop: asked after every step.
-
-    Returns:
-        Wall time in seconds over all processes that took part.
+        group: the processes that train together.
 
     Raises:
-        DivergedError: the loss is not a number.
+        DivergedError: the loss is no longer a number, or has grown out of all proportion.
         InterruptedRun: a signal asked to stop; the state is saved.
     """
-    recipe, total, model = plan.recipe, plan.total_steps, plan.model
-    prepared = Prepared(model, plan.policy).train()
-    optimizer = build_optimizer(model, recipe)
-    average = Average(model, recipe.average_decay) if recipe.average_decay else None
-    clock, meter, first, done = Clock(), Meter(), 0, 0
-    state, complaints = checkpoint.read_latest(folder.checkpoints)
-    for line in complaints:
-        console.say(line)
-    if state is not None:
-        checkpoint.restore(state, model, optimizer, average)
-        clock, meter, first = Clock(before=state.seconds), Meter(**state.meter), state.step
-        if first < total:
-            console.say(f"going on after step {first:,} of {total:,}")
+    total, batch_size, options = plan.total_steps, plan.recipe.batch_size, plan.options
+    engine = Engine(plan, group)
+    average = Average(plan.model, plan.recipe.average_decay) if plan.recipe.average_decay else None
+    keeper = Keeper(plan, folder.checkpoints, engine, average, group)
+    began = keeper.restore()
+    first, meter, clock, watch = began.step, Meter(**began.meter), Clock(began.seconds), Watch(plan.guess, began.watch)
+    if 0 < first < total:
+        console.say(f"going on after step {first:,} of {total:,}")
     folder.forget_records_after(first)
-
-    def save(step: int) -> None:
-        kept = checkpoint.capture(step, model, optimizer, average, seconds=clock.seconds(), meter=meter.state())
-        checkpoint.write(folder.checkpoints, kept)
-
-    saved, tick = time.monotonic(), time.monotonic()
-    stop.deferred = True
+    forecast = Forecast.begin(plan, first, _VALIDATIONS, len(watched(plan, _VALIDATIONS)))
+    saved = tick = time.monotonic()
+    stop.deferred, done_steps = True, first
     with (
         reproducible(plan.policy.device),
-        console.Progress("training", total * recipe.batch_size, done=first * recipe.batch_size) as progress,
+        console.Progress("training", total * batch_size, done=first * batch_size) as progress,
     ):
-        for step, loss, correct in steps(plan, prepared, optimizer, first):
-            if average is not None:
-                average.update(model, step)
+        for done in engine.steps(first, watch.judge):
+            done_steps = done.step + 1
+            if done.verdict is not Verdict.FINE:
+                kept = _keep_evidence(plan, keeper, folder, done, group)
+                if done.verdict is Verdict.STOP:
+                    raise watch.explain(_setting(plan, done), run=folder.path, evidence=kept)
+                progress.note(f"  step {done_steps:,} is left out: its loss or gradient is no number")
+            if done.verdict is Verdict.FINE and average is not None:
+                average.update(plan.model, done.step)
             now = time.monotonic()
-            meter.loss += loss * recipe.batch_size
-            meter.correct += correct
-            meter.seen += recipe.batch_size
-            meter.seconds, tick = meter.seconds + now - tick, now
-            progress.advance(recipe.batch_size, f"loss {loss:.3f}  top-1 {correct / recipe.batch_size:.1%}")
-            done = step + 1
-            if _due(done, total, _RECORDS):
-                record = _record(plan, prepared, average, meter, step)
+            meter.add(done, batch_size, now - tick)
+            forecast.step(now - tick)
+            tick = now
+            progress.advance(batch_size, f"loss {done.loss:.3f}  top-1 {done.correct / batch_size:.1%}")
+            score = None
+            if _due(done_steps, total, _RECORDS):
+                record = _record(plan, engine, average, meter, done, group)
+                score = record.val_accuracy
                 folder.record(record)
-                if record.val_accuracy is not None:
+                if score is not None:
                     progress.note(_line(record))
-                meter, tick = Meter(), time.monotonic()
-            if stop.requested is not None or done == total or now - saved >= 60 * plan.options.checkpoint_minutes:
-                save(done)
-                saved = tick = time.monotonic()
-            if stop.requested is not None and done < total:
-                raise stop.interruption(saved=f"after step {done:,} of {total:,}")
-    assert max(first, done) == total, "the data ended before the run did"
+                    forecast.looked(time.monotonic() - now)
+                meter = Meter()
+            due = time.monotonic() - saved >= 60 * options.checkpoint_minutes
+            asked, due = _agreed(group, stop.requested is not None, due)
+            if keeper.is_best(score) or asked or due or done_steps == total:
+                state = State(done_steps, {}, {}, {}, clock.seconds(), meter.state(), watch.state(), score)
+                keeper.save(state, final=asked or done_steps == total)
+                saved = time.monotonic()
+            if asked and done_steps < total:
+                raise stop.interruption(saved=f"after step {done_steps:,} of {total:,}")
+            tick = time.monotonic()
+    assert max(first, done_steps) == total, "the data ended before the run did"
     stop.deferred = False
-    if average is not None:
-        average.swap(model)
-    model.eval()
-    return clock.seconds()
-
-
-def steps(
-    plan: Plan, prepared: Prepared, optimizer: torch.optim.Optimizer, first: int
-) -> Iterator[tuple[int, float, float]]:
-    """Do one optimiser step after another; yields (step, mean loss, correct answers) after each.
-
-    Args:
-        plan: recipe, images and micro-batch.
-        prepared: the model under its policy.
-        optimizer: moved in place.
-        first: the step to begin with.
-    """
-    recipe, total = plan.recipe, plan.total_steps
-    preprocess = plan.card.preprocess
-    batches = training_batches(
-        plan.splits.train,
-        preprocess=preprocess,
-        augment=recipe.augment,
-        seed=plan.options.seed,
-        batch_size=recipe.batch_size,
-        micro_batch=plan.micro_batch,
-        first_step=first,
-        num_steps=total,
-        # pictures at hand need little preparing, and a second thread would only get in the arithmetic's way
-        workers=1 if plan.splits.train.in_memory else num_cores(),
-    )
-    loss_sum, correct = 0.0, 0.0
-    for batch in batches:
-        seed_dropout(plan.options.seed, batch.step, batch.first)
-        logits = prepared(torch.from_numpy(normalise(batch.images, preprocess)))
-        labels = torch.from_numpy(batch.labels).to(logits.device)
-        targets = targets_of(labels, logits.shape[1], recipe.label_smoothing)
-        loss = LabelObjective(recipe.loss).loss(logits, targets) / recipe.batch_size
-        loss.backward()
-        loss_sum += float(loss.detach())
-        correct += float((logits.detach().argmax(1) == labels).sum())
-        if not batch.last:
-            continue
-        rate = learning_rate(recipe, batch.step, total, len(plan.splits.train) / recipe.batch_size)
-        if not math.isfinite(loss_sum):
-            raise _diverged(plan, batch.step, rate)
-        if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(prepared.parameters(), recipe.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["lr_scale"]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        yield batch.step, loss_sum, correct
-        loss_sum, correct = 0.0, 0.0
-
-
-def validate(
-    prepared: Prepared, images: ImageSet, preprocess: PreprocessConfig, batch_size: int
-) -> tuple[float, float]:
-    """Mean loss and accuracy on images that are only looked at, never trained on.
-
-    Args:
-        prepared: the model under its policy; back in training mode afterwards.
-        images: held out.
-        preprocess: the model's.
-        batch_size: images per forward pass.
-    """
-    prepared.eval()
-    loss, correct, seen = 0.0, 0, 0
-    with torch.no_grad():
-        for indices, pixels, _ in evaluation_batches(images, preprocess=preprocess, batch_size=batch_size):
-            if not len(indices):
-                continue
-            logits = prepared(torch.from_numpy(normalise(pixels, preprocess)))
-            labels = torch.from_numpy(images.labels[indices]).to(logits.device)
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
-            seen += len(indices)
-    prepared.train()
-    return loss / max(seen, 1), correct / max(seen, 1)
-
-
-def watched(plan: Plan) -> ImageSet:
-    """The held-out images that are scored during training: as many as cost a tenth of it, chosen by seed.
-
-    They choose nothing: the score only draws a curve. The final score rests on all held-out images.
-
-    Args:
-        plan: whose validation images, or else test images, are meant.
-    """
-    images = plan.splits.val or plan.held_out
-    affordable = 0.3 * plan.total_steps * plan.recipe.batch_size / _VALIDATIONS  # looking costs a third of learning
-    count = max(_WATCHED, int(affordable))
-    if count >= len(images):
-        return images
-    return images.subset(np.sort(np.random.default_rng([plan.options.seed, 11]).permutation(len(images))[:count]))
-
-
-def seed_dropout(seed: int, step: int, first: int) -> None:
-    """Make what dropout drops a function of the place in the run, so that nothing about it needs saving.
-
-    Args:
-        seed: of the run.
-        step: 0 for the first.
-        first: place of the micro-batch's first image in the step's batch.
-    """
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, first]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    best = keeper.finish()
+    return Trained(clock.seconds(), forecast, best)
 
 
 @contextlib.contextmanager
@@ -252,40 +170,56 @@ def reproducible(device: str) -> Iterator[None]:
             torch.use_deterministic_algorithms(before)
 
 
-def _record(plan: Plan, prepared: Prepared, average: Average | None, meter: Meter, step: int) -> EpochRecord:
+def _keep_evidence(plan: Plan, keeper: Keeper, folder: RunFolder | Onlooker, done: Done, group: Group) -> Path | None:
+    """Keep the batch of a step that was not done, and the state it was not done in."""
+    if group.world.size > 1 or not group.first:
+        return None
+    state = keeper.now(done.step)
+    return evidence.keep(
+        folder.path,
+        state,
+        done.parts,
+        _setting(plan, done),
+        seed=plan.options.seed,
+        ids=plan.splits.train.ids,
+        classes=plan.classes,
+    )
+
+
+def _setting(plan: Plan, done: Done) -> Setting:
+    return Setting(
+        step=done.step,
+        loss=done.loss,
+        grad_norm=done.norm,
+        rate=done.rate,
+        peak=plan.recipe.peak,
+        warmup=warmup_steps(plan.recipe, plan.total_steps, plan.steps_per_epoch),
+        clip_norm=plan.recipe.clip_norm,
+    )
+
+
+def _record(plan: Plan, engine: Engine, average: Average | None, meter: Meter, done: Done, group: Group) -> EpochRecord:
     """The line for metrics.jsonl, with a score on held-out images every other time."""
-    recipe, done = plan.recipe, step + 1
     val_loss = val_accuracy = None
-    if _due(done, plan.total_steps, _VALIDATIONS):
-        with averaged(average, plan.model):
-            val_loss, val_accuracy = validate(prepared, watched(plan), plan.card.preprocess, plan.micro_batch)
+    if _due(done.step + 1, plan.total_steps, _VALIDATIONS):
+        val_loss, val_accuracy = validate(plan, engine.prepared, average, _VALIDATIONS, group)
     return EpochRecord(
-        step=done,
-        epoch=done * recipe.batch_size / len(plan.splits.train),
+        step=done.step + 1,
+        epoch=(done.step + 1) / plan.steps_per_epoch,
         loss=meter.loss / meter.seen,
         accuracy=meter.correct / meter.seen,
-        learning_rate=learning_rate(recipe, step, plan.total_steps, len(plan.splits.train) / recipe.batch_size),
+        learning_rate=done.rate,
         images_per_second=meter.seen / max(meter.seconds, 1e-9),
+        waiting=meter.waited / max(meter.seconds, 1e-9),
         val_loss=val_loss,
         val_accuracy=val_accuracy,
     )
 
 
-@contextlib.contextmanager
-def averaged(average: Average | None, model: nn.Module) -> Iterator[None]:
-    """The model with its averaged weights in it, for a while.
-
-    Args:
-        average: None leaves the model as it is.
-        model: changed in place and back.
-    """
-    if average is not None:
-        average.swap(model)
-    try:
-        yield
-    finally:
-        if average is not None:
-            average.swap(model)
+def _agreed(group: Group, asked: bool, due: bool) -> tuple[bool, bool]:
+    """Whether any process was asked to stop, and whether the first one's clock says that it is time to save."""
+    stops, saves = group.sum([asked, due and group.first])
+    return stops > 0, saves > 0
 
 
 def _due(done: int, total: int, times: int) -> bool:
@@ -295,15 +229,8 @@ def _due(done: int, total: int, times: int) -> bool:
 
 def _line(record: EpochRecord) -> str:
     held_out = f"  held-out {record.val_accuracy:6.1%}" if record.val_accuracy is not None else ""
+    waiting = f"  waiting for images {record.waiting:.0%}" if record.waiting > 0.1 else ""
     return (
         f"  step {record.step:>7,}  epoch {record.epoch:6.1f}  loss {record.loss:.4f}"
-        f"  train {record.accuracy:6.1%}{held_out}  {record.images_per_second:,.0f} images/s"
-    )
-
-
-def _diverged(plan: Plan, step: int, rate: float) -> DivergedError:
-    return DivergedError(
-        f"the loss is no longer a number at step {step + 1:,}",
-        why=f"the learning rate was {rate:.3g}; {plan.recipe.optimizer} most likely overshot",
-        remedy=f"start again in another folder with --learning-rate {plan.recipe.learning_rate / 3:.2g}",
+        f"  train {record.accuracy:6.1%}{held_out}  {record.images_per_second:,.0f} images/s{waiting}"
     )
