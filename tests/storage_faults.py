@@ -1,6 +1,6 @@
 """Real faults of storage, for tests: processes killed at a chosen system call, calls that fail, disks that are full.
 
-Everything happens in a forked child, so that limits, mounts and deaths stay there. Linux only.
+Everything happens in a forked child, so that limits, mounts and deaths stay there. Mounts and tracing are Linux's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import ctypes
 import json
 import os
 import platform
-import resource
 import signal
 import sys
 import traceback
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+resource = pytest.importorskip("resource", reason="a system without fork and limits")
 
 LINUX = sys.platform == "linux"
 
@@ -190,6 +191,11 @@ def limit_files(size: int, *, deadly: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if deadly else signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def peak_memory() -> int:
+    """The most memory that this process has taken so far, in kB."""
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // (1 if LINUX else 1024)
 
 
 @cache

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +24,7 @@ import numpy_vit
 import pytest
 import torch
 from native_files import raw_safetensors
-from storage_faults import in_child
+from storage_faults import in_child, peak_memory
 
 import vitreous as vt
 from vitreous.errors import ModelFileError
@@ -112,9 +111,9 @@ def test_headers_made_to_hurt_are_one_error_and_little_memory(tmp_path: Path, re
         os.truncate(path, length + 24)  # a hole takes no room on the disk
 
     def act() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_memory()
         with pytest.raises(ModelFileError):
             READERS[reader](path)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        return peak_memory() - before
 
     assert in_child(act).ok() < 100_000  # kB

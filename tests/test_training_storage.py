@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_photos import write_photos_with_test
 from storage_faults import (
     Breaker,
     in_child,
@@ -24,6 +25,7 @@ from storage_faults import (
     needs_tracing,
 )
 
+import vitreous as vt
 from vitreous import console, files, machine
 from vitreous.errors import ResourceError, UsageError, VitreousError
 from vitreous.results import EpochRecord
@@ -181,6 +183,17 @@ def test_training_goes_on_without_room_and_says_so_once(tmp_path: Path) -> None:
     assert ["training goes on, and saving is tried again at every checkpoint"] == lines[1:2]
     assert ["saving works again: step 5 is saved"] == lines[2:]
     assert f"vitreous resume {tmp_path / 'run'}" in last
+
+
+def test_only_a_failing_disk_is_borne(folder: Path) -> None:
+    """That another process is gone is no matter of the disk: whoever writes shards with it hears of it at once."""
+
+    def shards(_: Path) -> None:
+        raise ResourceError("rank 1 is gone")
+
+    with pytest.raises(ResourceError, match="rank 1 is gone"):
+        checkpoint.Saver(folder).save(State(1, {}, {}), shards=shards)
+    assert [] == list(folder.iterdir())
 
 
 # --- disks that fail
@@ -463,3 +476,13 @@ def test_any_name_that_the_disk_takes_will_do(tmp_path: Path, name: str) -> None
     assert told.remedy is not None
     assert str(tmp_path / name) == shlex.split(told.remedy)[-1]
     assert {"a": 1, "format_version": 1} == json.loads((tmp_path / name / "run.json").read_text())
+
+
+def test_a_whole_run_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    photos = write_photos_with_test(tmp_path / "photos of 猫")
+    path = tmp_path / "Läufe\nin 'two' lines"
+    options: dict[str, Any] = {"image_size": 32, "batch_size": 6, "threads": 1, "precision": "float32"}
+    run = vt.pretrain(photos, model="vit-test", run=str(path), steps=2, **options)
+    assert path == run.folder
+    assert (path / "report.html").exists()
+    assert run.result == vt.resume(path).result

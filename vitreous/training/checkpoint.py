@@ -23,7 +23,17 @@ from vitreous import console
 from vitreous.errors import ModelFileError, ResourceError
 from vitreous.files import retried
 from vitreous.training.average import Average
-from vitreous.training.checkpoint_folder import FACTS, SHARDS, cannot_save, check, found, placing, step_of, sweep
+from vitreous.training.checkpoint_folder import (
+    FACTS,
+    SHARDS,
+    SaveError,
+    cannot_save,
+    check,
+    found,
+    placing,
+    step_of,
+    sweep,
+)
 from vitreous.training.checkpoint_folder import best as best
 from vitreous.training.checkpoint_folder import read_score as read_score
 from vitreous.weights.formats.safetensors_file import read_safetensors
@@ -141,7 +151,7 @@ def write(folder: Path, state: State, keep: int = 2, *, environment: Mapping[str
         environment: plain JSON values: what this was written with.
 
     Raises:
-        ResourceError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+        SaveError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
     """
     size = _size(state)
 
@@ -174,7 +184,7 @@ def writing(
         environment: plain JSON values: what this was written with.
 
     Raises:
-        ResourceError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+        SaveError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
     """
     try:
         with placing(folder, step, keep, size=size, environment=environment) as temporary:
@@ -289,11 +299,11 @@ class Saver:
                 `state` has none then.
 
         Raises:
-            ResourceError: it is the final one and cannot be written.
+            SaveError: it is the final one and cannot be written.
         """
         try:
             path = self._write(state, shards)
-        except ResourceError as error:
+        except SaveError as error:
             if final:
                 raise
             if not self._failing:

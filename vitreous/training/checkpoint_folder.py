@@ -44,6 +44,10 @@ _NAME = re.compile(r"step-(\d{8,})(\.old)?")
 _LEFT = (".writing-", ".deleting-")
 
 
+class SaveError(ResourceError):
+    """A checkpoint could not be written; those before it are whole."""
+
+
 @contextlib.contextmanager
 def placing(
     folder: Path,
@@ -85,7 +89,7 @@ def placing(
     _prune(target, keep)
 
 
-def cannot_save(folder: Path, step: int, size: int, error: OSError) -> ResourceError:
+def cannot_save(folder: Path, step: int, size: int, error: OSError) -> SaveError:
     """What to tell a person when a checkpoint could not be written.
 
     Args:
@@ -95,9 +99,12 @@ def cannot_save(folder: Path, step: int, size: int, error: OSError) -> ResourceE
         error: as caught.
     """
     told = cannot_write(folder / f"step-{step:08d}", size, error)
-    told.why = f"{told.why}; checkpoints before this one are whole"
-    told.remedy = f"make room, then: vitreous resume {shlex.quote(str(folder.parent))}"
-    return told
+    return SaveError(
+        told.what,
+        where=told.where,
+        why=f"{told.why}; checkpoints before this one are whole",
+        remedy=f"make room, then: vitreous resume {shlex.quote(str(folder.parent))}",
+    )
 
 
 def found(folder: Path) -> list[Path]:
