@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from vitreous.errors import ModelFileError, UsageError, unknown_name
 from vitreous.pretrained import find_pretrained, is_pretrained_name
 from vitreous.recipe import find_listed
 from vitreous.schema import to_json
-from vitreous.study.alternatives import alternatives
+from vitreous.study.alternatives import Alternative, alternatives
 from vitreous.zoo import find_model, is_model_name, model_names
 
 _SHOWN = (("l4", 1), ("a100-80", 1), ("h100", 8))
@@ -42,7 +43,12 @@ _PLAIN = Recipe(name="Adam", purpose="finetune", optimizer="adam", steps=1, batc
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What a model and its training take: parameters, operations, memory, time and disk, before anything is begun."""
+    """What a model and its training take, before anything is begun.
+
+    Parameters, operations, memory and cheaper ways; with a recipe also steps,
+    disk, and time on this machine or on a named one. A run folder tells what was
+    predicted of it beside what it took.
+    """
 
     model: str | None = positional(None)
     """A name that `vitreous models` lists, a model file, or a run folder; left out, the model of --recipe."""
@@ -103,45 +109,39 @@ class Cost:
         config = _asked(config, self, recipe, classes)
         if self.pixels:
             return _pixels(config)
-        found = _facts(config, recipe or _PLAIN) | ({"price": price} if price else {})
+        ways = alternatives(config, recipe or _PLAIN)
+        found = _facts(config, recipe or _PLAIN, ways) | ({"price": price} if price else {})
         top = [*pages.head(config), *pages.price_lines(price)]
         if recipe is None:
-            return self._model_page(config, top, found)
+            self._model_page(config, top, ways)
+            return Answer(value=found)
         work = budget(config, recipe, images, gradient_checkpointing=self.gradient_checkpointing)
-        return self._run_page(config, recipe, work, top, found)
+        return Answer(value=found | {"run": self._run_page(config, recipe, work, top, ways)})
 
-    def _model_page(self, config: Architecture, top: list[str], found: dict[str, Any]) -> Answer:
-        console.say(*top, *pages.share_table(config), *pages.memory_table(config, _PLAIN))
-        console.say(*pages.cheaper_table(alternatives(config, _PLAIN)))
+    def _model_page(self, config: Architecture, top: list[str], ways: Sequence[Alternative]) -> None:
+        console.say(*top, *pages.share_table(config), *pages.memory_table(config, _PLAIN), *pages.cheaper_table(ways))
         if isinstance(config, ViTConfig):
             console.say(*pages.pixel_line(config))
-        typed = self.model or ""
-        console.say(
-            *next_steps(
-                (command("cost", typed, "--recipe", "small-finetune", "--images", "1000", "--measure"), "a run, here"),
-                (
-                    command("cost", typed, "--recipe", "paper-imagenet", "--hardware", "h100", "--count", "8"),
-                    "or there",
-                ),
-            )
-        )
-        return Answer(value=found)
+        here = command("cost", self.model or "", "--recipe", "small-finetune", "--images", "1000", "--measure")
+        there = command("cost", self.model or "", "--recipe", "paper-imagenet", "--hardware", "h100", "--count", "8")
+        console.say(*next_steps((here, "what a run takes on this machine"), (there, "what it takes there")))
 
     def _run_page(
-        self, config: Architecture, recipe: Recipe, work: Budget, top: list[str], found: dict[str, Any]
-    ) -> Answer:
+        self, config: Architecture, recipe: Recipe, work: Budget, top: list[str], ways: Sequence[Alternative]
+    ) -> dict[str, Any]:
+        """Say what the run takes; gives it as --json tells it."""
         there = [self._there(config, recipe, work, *place) for place in self._places(recipe)]
         data = self.data or ("" if self.images else recipe.data)
         console.say(*top, *pages.run_lines(recipe, data, work), *pages.hardware_table(there, work))
+        told = {"recipe": recipe.name, **to_json(work), "hardware": [_told(each) for each in there]}
         if published := _published(config, recipe, work):
             console.say(published[0])
-        here = self._here(config, recipe, work) if self.measure else None
-        console.say(*pages.memory_table(config, recipe), *pages.cheaper_table(alternatives(config, recipe)))
+            told["implied_utilisation"] = published[1]
+        if self.measure:
+            told["here"] = self._here(config, recipe, work)
+        console.say(*pages.memory_table(config, recipe), *pages.cheaper_table(ways))
         console.say(*next_steps(self._next(recipe)))
-        run = {"recipe": recipe.name, **to_json(work), "hardware": [_told(each) for each in there]}
-        if published:
-            run["implied_utilisation"] = published[1]
-        return Answer(value=found | {"run": run | ({"here": here} if here else {})})
+        return told
 
     def _places(self, recipe: Recipe) -> list[tuple[Device, int]]:
         """The devices that were named, or some that can share the recipe's batch."""
@@ -277,7 +277,7 @@ def _pixels(config: Architecture) -> Answer:
     return Answer(value=[row._asdict() for row in attention_rows(config)])
 
 
-def _facts(config: Architecture, recipe: Recipe) -> dict[str, Any]:
+def _facts(config: Architecture, recipe: Recipe, ways: Sequence[Alternative]) -> dict[str, Any]:
     """What --json tells of a model."""
     memory = {
         f"{precision}{', gradient checkpointing' if again else ''}": to_json(
@@ -305,7 +305,7 @@ def _facts(config: Architecture, recipe: Recipe) -> dict[str, Any]:
         ],
         "images_together": pages.TOGETHER,
         "memory": memory,
-        "alternatives": [to_json(way) for way in alternatives(config, recipe)],
+        "alternatives": [to_json(way) for way in ways],
         "pixels": [row._asdict() for row in attention_rows(config)] if isinstance(config, ViTConfig) else [],
     }
 
