@@ -13,25 +13,22 @@ import torch
 from random_vit import random_vit
 from small_photos import write_photos_with_test
 from tiny_architectures import TINY
-from torch import Tensor, nn
+from torch import Tensor
 
-from vitreous.config import ModelCard, PreprocessConfig, Recipe, TrainOptions
+import vitreous as vt
+from vitreous.config import ModelCard, PreprocessConfig, Recipe
 from vitreous.data.imageset import array_set
 from vitreous.errors import DataError, ImageError
 from vitreous.evaluation.metrics import wilson_interval
 from vitreous.model import prepare
-from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, Prepared
 from vitreous.report.content import Command, DataSheet
 from vitreous.report.html import write_masked_report, write_model_card
 from vitreous.report.masked import Guess, MaskedReport, MaskedScore
 from vitreous.results import Failure, RunResult
-from vitreous.training.finish_masked import masked_result
-from vitreous.training.masked_patch import MaskedPatch, masked_patch, vit_of
+from vitreous.training.masked_patch import MaskedPatch
 from vitreous.training.masked_score import interval_of_mean, score_masked, surroundings
 from vitreous.training.masked_targets import MaskedTarget, colour_classes, num_outputs
-from vitreous.training.plan import Plan, make_plan
-from vitreous.training.run import RunFolder
 from vitreous.weights.load import load
 
 PLAIN = PreprocessConfig(image_size=(24, 40), crop_ratio=1.0)
@@ -192,33 +189,21 @@ def test_no_name_disturbs_the_page(tmp_path: Path) -> None:
     assert "<script>" not in card.replace(f"```\n{HOSTILE}\n```", "")
 
 
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    """A run of masked patch prediction, as it stands when it ends, on a hybrid with dropout."""
-    photos = write_photos_with_test(tmp_path_factory.mktemp("photos"), per_class=8, test=4)
-    asked: dict[str, Any] = {"steps": 2, "batch_size": 12, "threads": 1, "precision": "float32"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "_PROBE_FLOPS", 1e5)  # what is fastest here is not what this is about
-        labelled = make_plan("pretrain", photos, TINY["tiny-root-hybrid"], TrainOptions(**asked))
-    vit = create_model(TINY["tiny-root-hybrid"], num_classes=0, seed=0)
-    card = dataclasses.replace(labelled.card, architecture=vit.config, classes=())
-    return dataclasses.replace(labelled, model=masked_patch(vit, recipe(), 0), recipe=recipe(), card=card)
-
-
-def test_what_is_left_behind_can_be_fine_tuned(plan: Plan, tmp_path: Path) -> None:
-    """A headless file with the weights that learned, a report with eight images, a card."""
-    assert isinstance(plan.model, MaskedPatch)
-    folder = RunFolder(tmp_path / "run")
-    nn.init.normal_(plan.model.predict.weight)
-    result = masked_result(plan, folder, 2.0, "vitreous pretrain photos --model tiny-root-hybrid")
-    folder.close()
+def test_what_is_left_behind_can_be_fine_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A headless file, a report with eight images, a card, a headline that says of what; then a head is put on."""
+    monkeypatch.setattr(prepare, "_PROBE_FLOPS", 1e5)  # what is fastest here is not what this is about
+    photos = write_photos_with_test(tmp_path / "photos", per_class=8, test=4)
+    asked: Any = {"steps": 2, "batch_size": 12, "micro_batch": 12, "threads": 1, "precision": "float32"}
+    bare = tmp_path / "bare"
+    run = vt.pretrain(photos, model=TINY["tiny-root-hybrid"], recipe="paper-masked-jft300m", run=str(bare), **asked)
+    result = run.result
     assert ("hidden colours", 12, 12) == (result.score, result.seen, result.expected)
     assert 0 <= result.interval[0] <= result.top1 <= result.interval[1] <= 1
     assert 24 == Path(result.report).read_text(encoding="utf-8").count("<img src=")
-    assert (tmp_path / "run" / "MODEL_CARD.md").exists()
-    bare = load(tmp_path / "run", check=True)
-    learned = vit_of(plan.model).state_dict()
-    assert learned.keys() == bare.state_dict().keys()
-    assert all(torch.equal(value, bare.state_dict()[name]) for name, value in learned.items())
-    model = load(tmp_path / "run", num_classes=3, head="new")
-    assert (2, 3) == model(torch.zeros(2, 3, 32, 48)).shape
+    assert (bare / "MODEL_CARD.md").exists()
+    model = load(bare, check=True)
+    assert run.model.state_dict().keys() == model.state_dict().keys()
+    assert all(value.requires_grad for value in run.model.parameters())
+    assert (2, 24) == model(torch.zeros(2, 3, 32, 48)).shape
+    tuned = vt.finetune(photos, model=bare, run=str(tmp_path / "tuned"), **asked)
+    assert ("ant", "bee", "cow") == tuned.model.card.classes
