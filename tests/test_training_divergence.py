@@ -130,6 +130,7 @@ def test_a_risen_loss_is_explained() -> None:
     assert "--learning-rate 0.1, or a recipe with clip_norm=1, or a warm-up" in told
     assert "vitreous replay 'runs/a b'" in told
     assert "runs/a b/diverged/x" in told
+    assert "--learning-rate 0.003, or" in explained([2.3, *[9e7] * 10], setting(11, 9e7))
 
 
 def test_numbers_that_are_not_finite_are_explained() -> None:

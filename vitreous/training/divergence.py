@@ -24,6 +24,7 @@ _WINDOW = 10  # steps that are looked at
 _MOST = 6  # of them have to be worse: a spike and what it drags along are fewer
 _WORSE = 3.0  # times the reference
 _FALLING = 0.7  # the newer half of the window below this part of the older half: it is recovering
+_FAR_OFF = 100.0  # times the reference: a learning rate that does this is wrong by orders of magnitude
 _TRUSTED = 3.0  # times the first loss: more is no start but a divergence at once
 
 
@@ -174,7 +175,8 @@ class Watch:
         look = f"vitreous replay {shlex.quote(str(run))}   shows which image, layer and gradient it was"
         if not self._recent:
             return look if evidence else "look at the images and at the model file"
-        ways = [f"--learning-rate {at.peak / 3:.2g}"]
+        height = max(loss for _, loss, _ in self._recent)
+        ways = [f"--learning-rate {at.peak / (_FAR_OFF if height > _FAR_OFF * self.reference else 3):.2g}"]
         if at.clip_norm is None or at.clip_norm > 1:
             ways.append("a recipe with clip_norm=1")
         if at.step < 10 * max(at.warmup, 10):
