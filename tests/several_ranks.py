@@ -6,6 +6,7 @@ One process imports PyTorch and forks every world from there, so that no world c
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -14,59 +15,70 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch._dynamo  # building an optimiser imports it: once here, and not in every life
-import torch.distributed.fsdp
 import torch.nn.functional as F
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from vitreous.data.order import batch_members
 from vitreous.distributed import Group, Patience, full, heartbeat, joined, load_shards, save_shards, share
-from vitreous.errors import DataError, VitreousError
+from vitreous.errors import DataError, ModelFileError, VitreousError
 from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, Prepared
+from vitreous.training.lamb import Lamb
+from vitreous.training.signals import StopRequests
 
-SEED, COUNT, CLASSES, BATCH, STEPS = 3, 37, 7, 8, 10
-HASTY = Patience(beat=0.2, silence=2.0, doubt=1.0, grace=1.0, meeting=20.0)
+SEED, COUNT, CLASSES, BATCH, STEPS, MICRO = 3, 37, 7, 8, 10, 2
 POLICY = Policy(device="cpu", precision="float32", attention="fused", kept_heap=False, reason="")
+HASTY = Patience(beat=0.25, silence=4.0, doubt=2.0, grace=1.0, meeting=3.0)
 
 
 class Training:
-    """A small training loop over the group: soft mixed targets, micro-batches, clipping, an average of the weights."""
+    """A small training loop over the group: mixed soft targets, micro-batches, clipping, an average of the weights.
 
-    def __init__(self, group: Group, strategy: str, optimizer: str = "adamw", lr: float = 3e-3) -> None:
+    Args:
+        group: the processes.
+        strategy: "ddp" or "fsdp".
+        optimizer: one of three.
+        head_only: nothing else learns at first.
+    """
+
+    def __init__(self, group: Group, strategy: str, optimizer: str = "adamw", *, head_only: bool = False) -> None:
         torch.manual_seed(SEED + group.world.rank)  # the engine gives everyone rank 0's weights
         self.group = group
         self.model = create_model("vit-test", num_classes=CLASSES)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not head_only or name.startswith("head"))
         self.names = [name for name, _ in self.model.named_parameters()]
         self.engine = group.wrap(Prepared(self.model, POLICY), strategy).train()
         assert [name for name, _ in self.model.named_parameters()] == self.names
-        parameters = list(self.model.parameters())
-        if optimizer == "adamw":
-            self.optimizer = torch.optim.AdamW(parameters, lr=lr, fused=True)
-        elif optimizer == "lamb":
-            from vitreous.training.lamb import Lamb
-
-            self.optimizer = Lamb(parameters, lr=lr)
-        else:
-            self.optimizer = torch.optim.SGD(parameters, lr=3 * lr, momentum=0.9)
+        moving = list(self.model.parameters())
+        self.optimizer = {
+            # a key's bias has no gradient but rounding, which a smaller eps would blow up to full steps
+            "adamw": lambda: torch.optim.AdamW(moving, lr=3e-3, eps=1e-4, fused=True),
+            "sgd": lambda: torch.optim.SGD(moving, lr=1e-2, momentum=0.9),
+            "lamb": lambda: Lamb(moving, lr=3e-3, eps=1e-4, weight_decay=0.1),
+        }[optimizer]()
         self.mean = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         self.losses: list[float] = []
         self.norms: list[float] = []
         self.seen: list[list[int]] = []
 
-    def step(self, step: int, micro: int = 2) -> None:
-        group, begin = self.group, share(BATCH, self.group.world)[0]
-        places = range(begin, begin + BATCH // group.world.size)
-        epochs, indices = batch_members(seed=SEED, step=step, batch_size=BATCH, count=COUNT)
+    def step(self, step: int) -> None:
+        """One step on this process's places of the global batch; each image is mixed with the one a place before."""
+        group = self.group
+        begin, count = share(BATCH, group.world)
+        _, indices = batch_members(seed=SEED, step=step, batch_size=BATCH, count=COUNT)
         loss_sum = 0.0
-        for first in places[::micro]:
-            mine = indices[first : first + micro]
-            mates = indices[np.arange(first, first + micro) - 1]
-            last = first + micro > places[-1]
-            with group.accumulating(self.engine, last):
+        for first in range(begin, begin + count, MICRO):
+            mine, mates = indices[first : first + MICRO], indices[np.arange(first, first + MICRO) - 1]
+            with group.accumulating(self.engine, last=first + MICRO == begin + count):
                 outputs = self.engine(0.7 * images(mine) + 0.3 * images(mates))
                 targets = 0.7 * labels(mine) + 0.3 * labels(mates)
                 loss = F.cross_entropy(outputs, targets, reduction="sum") / BATCH
@@ -76,33 +88,35 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
+            self.engine(images(indices[: 3 if group.first else 5]))  # a look changes nothing
             torch._foreach_lerp_(list(self.mean.values()), [p.detach() for p in self.model.parameters()], 0.1)
         self.losses.append(group.sum([loss_sum])[0])
-        self.seen.append(indices[places[0] : places[-1] + 1].tolist())
+        self.seen.append(indices[begin : begin + count].tolist())
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a checkpoint would hold, under names that no number of processes changes."""
+        weights = {f"model.{name}": value.detach() for name, value in self.model.named_parameters()}
         moments = {
             f"optimizer.{self.names[i]}.{key}": value
             for i, values in self.optimizer.state_dict()["state"].items()
             for key, value in values.items()
         }
-        weights = {f"model.{name}": value.detach() for name, value in self.model.named_parameters()}
         return weights | moments | {f"mean.{name}": value for name, value in self.mean.items()}
 
-    def whole(self) -> dict[str, torch.Tensor]:
-        return {name: full(value) for name, value in self.state().items()}
-
     def load(self, folder: Path) -> None:
-        for parameter in self.model.parameters():  # moments exist after a step that moves nothing
+        """Go on from what `save_shards` wrote; a step of length zero makes the moments that are then filled."""
+        for parameter in self.model.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        for group in self.optimizer.param_groups:
-            group["lr"], rate = 0.0, group["lr"]
+        rate, self.optimizer.param_groups[0]["lr"] = self.optimizer.param_groups[0]["lr"], 0.0
         self.optimizer.step()
+        self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         load_shards(folder, self.state())
+
+    def outcome(self) -> dict[str, object]:
+        """What must not depend on the number of processes, and which images this one saw."""
+        sums = {name: full(value).double().sum().item() for name, value in self.state().items()}
+        return {"losses": self.losses, "norms": self.norms, "seen": self.seen, "sums": sums}
 
 
 def images(indices: np.ndarray) -> torch.Tensor:
@@ -115,32 +129,208 @@ def labels(indices: np.ndarray) -> torch.Tensor:
     return F.one_hot(torch.from_numpy(indices) % CLASSES, CLASSES).float()
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def trained(group: Group, strategy: str, optimizer: str = "adamw", steps: int = STEPS) -> dict[str, object]:
+    training = Training(group, strategy, optimizer)
+    for step in range(steps):
+        training.step(step)
+    return training.outcome()
+
+
+def thawed(group: Group, strategy: str) -> dict[str, object]:
+    """The head learns, then everything, then the head again."""
+    training = Training(group, strategy, "sgd", head_only=True)
+    for step in range(6):
+        for name, parameter in training.model.named_parameters():
+            parameter.requires_grad_(name.startswith("head") or 2 <= step < 4)
+        training.step(step)
+    return training.outcome()
+
+
+def part(group: Group, first: int, last: int, before: Path | None, after: Path | None) -> dict[str, object]:
+    """Steps [first, last) of `trained` from one folder to another."""
+    training = Training(group, "fsdp")
+    if before is not None:
+        training.load(before)
+    for step in range(first, last):
+        training.step(step)
+    if after is not None:
+        save_shards(made(group, after), training.state())
+    return training.outcome()
+
+
+def made(group: Group, folder: Path) -> Path:
+    if group.first:
+        folder.mkdir()
+    group.barrier()
+    return folder
+
+
+def many_kinds(mesh: DeviceMesh | None, *, filled: bool) -> dict[str, torch.Tensor]:
+    """Tensors of many kinds, in slices where there is a mesh; -1 everywhere where they wait to be read."""
+    shapes = {"odd": (7, 5), "short": (1, 3), "deep": (3, 2, 5), "whole": (4, 3)}
+    kinds: dict[str, torch.Tensor] = {}
+    for number, (name, shape) in enumerate(shapes.items()):
+        plain = torch.arange(100.0 * number, 100 * number + math.prod(shape)).reshape(shape)
+        kinds[name] = plain.to(torch.bfloat16) if name == "deep" else plain
+    kinds |= {"scalar": torch.tensor(2.5), "count": torch.tensor([2**40 + 1])}
+    if not filled:
+        kinds = {name: torch.full_like(value, -1) for name, value in kinds.items()}
+    if mesh is None:
+        return kinds
+    return {
+        n: v if n in ("whole", "scalar", "count") else distribute_tensor(v, mesh, [Shard(0)]) for n, v in kinds.items()
+    }
+
+
+def mesh_of(group: Group) -> DeviceMesh | None:
+    return init_device_mesh("cpu", (group.world.size,)) if group.world.size > 1 else None
+
+
+def sliced(group: Group, folder: Path) -> dict[str, bool]:
+    """Which tensors came back right from a folder that another number of processes wrote."""
+    into = many_kinds(mesh_of(group), filled=False)
+    load_shards(folder, into)
+    right = many_kinds(None, filled=True)
+    return {name: torch.equal(full(value), right[name]) for name, value in into.items()}
+
+
+def refused(folder: Path) -> list[str]:
+    """What is said of a tensor that is not there, and of one that has another shape."""
+    said = []
+    for wrong in ({"absent": torch.zeros(3)}, {"odd": torch.zeros(7, 6)}):
+        try:
+            load_shards(folder, wrong)
+        except ModelFileError as error:
+            said.append(str(error))
+    return said
+
+
+def full_disk(group: Group, folder: Path) -> str:
+    """What saving raises when rank 1 alone cannot write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    tensors = {"large": distribute_tensor(torch.zeros(64, 64), mesh_of(group), [Shard(0)])}
+    made(group, folder)
+    if group.world.rank == 1:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+    try:
+        save_shards(folder, tensors)
+    except OSError as error:
+        return str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    return "nothing"
+
+
+def messages(group: Group) -> dict[str, object]:
+    rank = group.world.rank
+    return {
+        "sum": group.sum([0.1 + rank, 3.0]),
+        "largest": group.largest(-rank - 1.0),
+        "no number": math.isnan(group.largest(math.nan if rank else 1.0)),
+        "shared": group.shared({"names": ["ä", None, 0.1]} if rank == 0 else "not looked at"),
+        "nothing": group.shared(None if rank == 0 else 1),
+    }
+
+
+def life(size: int, work: Path) -> dict[str, object]:
+    """All that a world of this size is asked to do; worlds go on from what others wrote: 2, then 1, then 4."""
+    out: dict[str, object] = {}
+    after_3, after_6, by_2, by_1 = (work / name for name in ("after-3", "after-6", "by-2", "by-1"))
+    with joined("cpu") as group:
+        strategies = ("ddp", "fsdp") if size > 1 else ("alone",)
+        out |= {f"trained {strategy}": trained(group, strategy) for strategy in strategies}
+        out["messages"] = messages(group)
+        if size < 4:
+            out |= {f"thawed {strategy}": thawed(group, strategy) for strategy in strategies}
+            out |= {optimizer: trained(group, "fsdp", optimizer, 4) for optimizer in ("sgd", "lamb")}
+            save_shards(made(group, work / f"by-{size}"), many_kinds(mesh_of(group), filled=True))
+        match size:
+            case 2:
+                out["part"] = part(group, 0, 3, None, after_3)
+                out["full disk"] = full_disk(group, work / "disk")
+            case 1:
+                out["part"] = part(group, 3, 6, after_3, after_6)
+                out["sliced"] = [sliced(group, by_2)]
+                out["refused"] = refused(by_2)
+            case 4:
+                out["part"] = part(group, 6, STEPS, after_6, None)
+                out["sliced"] = [sliced(group, by_2), sliced(group, by_1)]
+    return out
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended."""
+
+    code: int
+    """Exit code, or minus the number of the signal."""
+    seconds: float
+    """Since the world began, or since `mark`."""
+    pid: int
+    said: str
+    answer: object
 
 
 class Forked:
-    """`size` processes that run `job(rank)`; what each returns, or the error that it left with, comes back as JSON."""
+    """Processes that run `job`; what each returned, or the error it left with, comes back.
 
-    def __init__(self, work: Path, size: int, job: Callable[[int], object]) -> None:
-        self.answers = [work / f"answer-{time.monotonic_ns()}-{rank}.json" for rank in range(size)]
-        self.errors = [path.with_suffix(".err") for path in self.answers]
+    Args:
+        work: a folder.
+        size: of the world.
+        job: called in every process.
+        absent: ranks that never come.
+    """
+
+    def __init__(self, work: Path, size: int, job: Callable[[], object], absent: tuple[int, ...] = ()) -> None:
+        self.files = {r: work / f"{time.monotonic_ns()}-{r}.json" for r in range(size) if r not in absent}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.mark()
+        self.pids = {rank: self._fork(rank, size, port, job) for rank in self.files}
+
+    def mark(self) -> None:
+        """Count seconds from now on."""
         self.began = time.monotonic()
-        port = free_port()
-        self.pids = [self._fork(rank, size, port, job) for rank in range(size)]
 
-    def _fork(self, rank: int, size: int, port: int, job: Callable[[int], object]) -> int:
-        child = os.fork()
-        if child:
+    def ends(self, limit: float = 60.0, buried: int | None = None) -> list[End]:
+        """Wait for all processes.
+
+        Args:
+            limit: seconds after which those left are killed.
+            buried: a rank that is killed when all others have ended.
+        """
+        left, ends = dict(self.pids), {}
+        while left:
+            for rank, pid in list(left.items()):
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    ends[rank] = self._end(rank, status)
+                    del left[rank]
+            if time.monotonic() - self.began > limit or list(left) == [buried]:
+                for pid in left.values():
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        return [ends[rank] for rank in sorted(ends)]
+
+    def _end(self, rank: int, status: int) -> End:
+        file = self.files[rank]
+        answer = json.loads(file.read_text()) if file.exists() else None
+        said = file.with_suffix(".err").read_text()
+        return End(os.waitstatus_to_exitcode(status), time.monotonic() - self.began, self.pids[rank], said, answer)
+
+    def _fork(self, rank: int, size: int, port: int, job: Callable[[], object]) -> int:
+        file = self.files[rank]
+        file.with_suffix(".err").touch()
+        if child := os.fork():
             return child
-        os.dup2(os.open(self.errors[rank], os.O_WRONLY | os.O_CREAT), 2)
+        os.dup2(os.open(file.with_suffix(".err"), os.O_WRONLY), 2)
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         code = 0
         try:
-            self.answers[rank].write_text(json.dumps(job(rank)))
+            file.write_text(json.dumps(job()))
         except VitreousError as error:
             print(error, file=sys.stderr)
             code = error.exit_code
@@ -150,81 +340,94 @@ class Forked:
         sys.stderr.flush()
         os._exit(code)
 
-    def ends(self, limit: float = 60.0) -> list[dict[str, object]]:
-        """How every process ended: exit code or -signal, seconds after the last call of `mark`, words, answer."""
-        left = dict(enumerate(self.pids))
-        ends: dict[int, dict[str, object]] = {}
-        while left:
-            for rank, pid in list(left.items()):
-                done, status = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    code = os.waitstatus_to_exitcode(status)
-                    took = time.monotonic() - self.began
-                    said = self.errors[rank].read_text() if self.errors[rank].exists() else ""
-                    answer = json.loads(self.answers[rank].read_text()) if self.answers[rank].exists() else None
-                    ends[rank] = {"code": code, "seconds": took, "pid": pid, "said": said, "answer": answer}
-                    del left[rank]
-            if time.monotonic() - self.began > limit:
-                for pid in left.values():
-                    os.kill(pid, signal.SIGKILL)
-                    os.kill(pid, signal.SIGCONT)
-            time.sleep(0.01)
-        return [ends[rank] for rank in sorted(ends)]
 
-    def mark(self) -> None:
-        self.began = time.monotonic()
+def endless(work: Path, name: str, patience: Patience, strategy: str | None = None, *, far: bool = False) -> None:
+    """Train, or only speak, until something happens to one of the processes; `work/NAME-RANK` says that it goes on.
 
-
-def answers(work: Path, size: int, job: Callable[[int], object]) -> list[object]:
-    """What `job` returned on every rank; all of them must have ended well."""
-    ends = Forked(work, size, job).ends()
-    for rank, end in enumerate(ends):
-        assert end["code"] == 0, f"rank {rank} of {size}: {end['code']}\n{end['said']}"
-    return [end["answer"] for end in ends]
+    Args:
+        work: a folder; all leave when "enough" lies in it.
+        name: of the case.
+        patience: with the others.
+        strategy: trains under it; None only sums numbers.
+        far: the processes behave as if each were on a machine of its own.
+    """
+    if far:
+        heartbeat._home = lambda: ""
+    with joined("cpu", run="runs/my run", patience=patience) as group:
+        training = Training(group, strategy) if strategy else None
+        step = 0
+        while not group.largest(name == "pauses" and (work / "enough").exists()):
+            if training is not None:
+                training.step(step)
+            step += 1
+            if step == 3:
+                (work / f"{name}-{group.world.rank}").touch()
+                if name == "fails" and group.world.rank == 1:
+                    raise DataError("the images of rank 1 are gone")
 
 
-def trained(strategy: str, optimizer: str = "adamw") -> dict[str, object]:
-    with joined("cpu") as group:
-        training = Training(group, strategy, optimizer)
-        for step in range(STEPS):
-            training.step(step)
-        whole = training.whole()
-        return {
-            "losses": training.losses,
-            "norms": training.norms,
-            "seen": training.seen,
-            "weights": {name: value.flatten()[:40].tolist() for name, value in whole.items()},
-        }
+def faults(work: Path) -> dict[str, list[dict[str, object]]]:
+    """How the processes ended when one of them was killed, stopped, or failed; all cases at the same time."""
+    usual, kill, stop = Patience(), signal.SIGKILL, signal.SIGSTOP
+    cases = {
+        "killed": (2, lambda: endless(work, "killed", usual, "ddp"), (1, kill)),
+        "first killed": (2, lambda: endless(work, "first killed", usual), (0, kill)),
+        "far killed": (4, lambda: endless(work, "far killed", HASTY, "fsdp", far=True), (2, kill)),
+        "hangs": (3, lambda: endless(work, "hangs", HASTY), (1, stop)),
+        "first hangs": (2, lambda: endless(work, "first hangs", HASTY), (0, stop)),
+        "pauses": (2, lambda: endless(work, "pauses", HASTY), (1, stop)),
+        "fails": (2, lambda: endless(work, "fails", usual), None),
+        "absent": (3, lambda: endless(work, "absent", HASTY), None),
+    }
+    worlds = {
+        name: Forked(work, size, job, absent=(1,) if name == "absent" else ()) for name, (size, job, _) in cases.items()
+    }
+
+    def befall(name: str) -> list[dict[str, object]]:
+        world, (size, _, blow) = worlds[name], cases[name]
+        while name != "absent" and not all((work / f"{name}-{rank}").exists() for rank in range(size)):
+            time.sleep(0.02)
+        rank, number = blow or (None, None)
+        if blow is not None:
+            time.sleep(0.1)
+            os.kill(world.pids[rank], number)
+        world.mark()
+        if name == "pauses":
+            time.sleep(HASTY.silence / 2)
+            os.kill(world.pids[rank], signal.SIGCONT)
+            time.sleep(HASTY.silence)
+            (work / "enough").touch()
+        return [vars(end) for end in world.ends(buried=rank if number == stop and name != "pauses" else None)]
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        return dict(zip(cases, pool.map(befall, cases), strict=True))
 
 
-def part(strategy: str, first: int, last: int, before: Path | None, after: Path | None) -> dict[str, object]:
-    """Steps [first, last) from one folder to another."""
-    with joined("cpu") as group:
-        training = Training(group, strategy)
-        if before is not None:
-            training.load(before)
-        for step in range(first, last):
-            training.step(step)
-        if after is not None:
-            if group.first:
-                after.mkdir()
-            group.barrier()
-            save_shards(after, training.state())
-        whole = training.whole()
-        return {"losses": training.losses, "weights": {n: v.flatten()[:40].tolist() for n, v in whole.items()}}
+def under_torchrun(work: Path) -> int:
+    """A rank that torchrun started, in no collective: when rank 1 is killed, it only hears SIGTERM."""
+    try:
+        with StopRequests("runs/my run"), joined("cpu", run="runs/my run") as group:
+            (work / f"torchrun-{group.world.rank}").write_text(str(os.getpid()))
+            while True:
+                time.sleep(0.05)
+    except VitreousError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
 
 
-def main() -> None:
-    work = Path(sys.argv[1])
+def main() -> int:
+    asked, work = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
-    out: dict[str, object] = {}
-    t = time.monotonic()
-    for size in (1, 2, 4):
-        for strategy in ("ddp", "fsdp")[: 1 if size == 1 else 2]:
-            out[f"{size} {strategy}"] = answers(work, size, lambda rank, s=strategy: trained(s))
-            print(size, strategy, time.monotonic() - t, file=sys.stderr)
-    print(json.dumps(out))
+    match asked:
+        case "under-torchrun":
+            return under_torchrun(work)
+        case "faults":
+            print(json.dumps({"host": socket.gethostname(), **faults(work)}))
+        case "lives":
+            ends = {size: Forked(work, size, lambda size=size: life(size, work)).ends() for size in (2, 1, 4)}
+            print(json.dumps({size: [vars(end) for end in of_all] for size, of_all in ends.items()}))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

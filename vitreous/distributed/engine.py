@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -22,11 +22,43 @@ from vitreous.distributed.shards import full
 Strategy = Literal["ddp", "fsdp"]
 
 
+class Replicas(nn.Module):
+    """A module that every process holds whole; DistributedDataParallel averages its gradients.
+
+    That settles at its making which parameters learn, and would never average one that begins to learn later. So it is
+    made anew when others do. Without gradients the module alone answers: no process waits for another.
+
+    Args:
+        module: on its device; every process begins with the weights and buffers of rank 0.
+        device: of this process.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.module = module
+        self._ids = [device.index] if device.type == "cuda" else None
+        self._learning: list[bool] = []
+        self._engines: list[DistributedDataParallel] = []  # in a list, so that its parameters are not met twice
+        self.engine()
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the module makes of them."""
+        return self.engine()(*inputs) if torch.is_grad_enabled() else self.module(*inputs)
+
+    def engine(self) -> DistributedDataParallel:
+        """The engine over the parameters that learn now."""
+        learning = [parameter.requires_grad for parameter in self.module.parameters()]
+        if learning != self._learning:
+            self._engines.clear()  # takes its hooks off the parameters before others are put on
+            self._engines.append(DistributedDataParallel(self.module, device_ids=self._ids))
+            self._learning = learning
+        return self._engines[0]
+
+
 def wrap(module: nn.Module, strategy: Strategy, device: torch.device) -> nn.Module:
     """`module` under an engine; the parameters of what it wraps keep their names.
 
-    Every process begins with the weights and buffers of rank 0. Parameters that shall not learn have `requires_grad`
-    off by now, and all others take part in every step.
+    Every process begins with the weights and buffers of rank 0. All parameters that learn take part in every step.
 
     Args:
         module: on its device; with "fsdp" its parameters become DTensors in place.
@@ -34,15 +66,17 @@ def wrap(module: nn.Module, strategy: Strategy, device: torch.device) -> nn.Modu
         device: of this process.
     """
     if strategy == "ddp":
-        return DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
-    for tensor in module.state_dict().values():
-        whole = tensor.contiguous()
-        dist.broadcast(whole, src=0)
-        tensor.copy_(whole)
-    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for unit in units(module):
-        fully_shard(unit, mesh=mesh)  # freed after its forward pass, gathered again for the backward pass
-    fully_shard(module, mesh=mesh)  # embedding, last norm and head stay until the backward pass, which begins with them
+        return Replicas(module, device)
+    if not isinstance(module, FSDPModule):
+        for tensor in module.state_dict().values():
+            whole = tensor.contiguous()
+            dist.broadcast(whole, src=0)
+            tensor.copy_(whole)
+        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+        # what is left when the blocks are taken is freed after its forward pass too: otherwise a model that has only
+        # looked, as in validation, would show whole copies in place of the slices that are trained and saved
+        for part in (*units(module), module):
+            fully_shard(part, mesh=mesh, reshard_after_forward=True)
     return module
 
 
@@ -67,8 +101,8 @@ def accumulating(module: nn.Module, last: bool) -> AbstractContextManager[None]:
         last: whether this is the step's last micro-batch.
     """
     match module:
-        case DistributedDataParallel() if not last:
-            return module.no_sync()
+        case Replicas() if not last:
+            return module.engine().no_sync()
         case FSDPModule():
             module.set_requires_gradient_sync(last)
     return nullcontext()

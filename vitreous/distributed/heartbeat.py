@@ -11,6 +11,7 @@ the watch only counts and, where the main thread does not come out by itself, en
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -18,6 +19,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +32,7 @@ from vitreous.errors import InterruptedRun, ResourceError, VitreousError
 
 _GONE, _STOPPED = "is gone", "stopped"
 _LEFT = "left"  # in place of a count: no further sign of life is to be expected
-_COLLECTIVE = re.compile(r"gloo|nccl|process ?group|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
+_COLLECTIVE = re.compile(r"gloo/|nccl|connection (closed|reset|refused) by", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,7 @@ class Heartbeats:
         self._settled, self._left, self._doubt, self._wake = (threading.Event() for _ in range(4))
         self._heard = Heard()
         self._lost = ""  # what the store's connection broke with
+        self._held_by_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         self._me = Peer(here.rank, socket.gethostname(), os.getpid(), _home())
         self._next, self._host = self._introduced()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._pulse, self._watch)]
@@ -118,10 +121,19 @@ class Heartbeats:
             thread.start()
 
     def stop(self) -> None:
-        """Take leave: the others no longer expect signs of life from this process."""
+        """Take leave: the others no longer expect signs of life from this process.
+
+        Where the store goes with this process, it waits a little, so that all others read the last news.
+        """
         self._left.set()
         self._wake.set()
-        self._threads[0].join(self._patience.beat)
+        pulse = self._threads[0]
+        pulse.join(self._patience.beat)
+        if self._host == self._me and not pulse.is_alive() and not self._lost:
+            keys = [f"beat/{rank}" for rank in range(self._here.size)]
+            until = time.monotonic() + 1.5 * self._patience.beat
+            while time.monotonic() < until and set(self._store.multi_get(keys)) != {_LEFT.encode()}:
+                time.sleep(self._tick / 10)
 
     def blame(self, error: BaseException) -> ResourceError | None:
         """Whether `error` only shows that another process was lost, and then what to tell in its place.
@@ -133,8 +145,7 @@ class Heartbeats:
         if broken or signalled:
             self._doubt.set()
             self._wake.set()
-            # torchrun stops everyone by a signal when one dies: the signal is then not the news
-            self._settled.wait(2 * self._patience.doubt if broken else self._patience.beat)
+            self._await_verdict(2 * self._patience.doubt if broken else self._patience.beat)
         verdict = self.verdict
         if verdict is not None and (broken or (signalled and verdict.fate == _GONE)):
             return self._told(verdict)
@@ -169,7 +180,9 @@ class Heartbeats:
                 ["verdict", *(f"beat/{rank}" for rank in range(here.size))], timedelta(seconds=patience.meeting)
             )
         except dist.DistStoreError as error:
-            missing = [str(rank) for rank in range(here.size) if not self._store.check([f"beat/{rank}"])]
+            # a store that answers shows that whoever holds it is there
+            ranks = range(0 if self._held_by_torchrun else 1, here.size)
+            missing = [str(rank) for rank in ranks if not self._store.check([f"beat/{rank}"])]
             raise ResourceError(
                 f"rank {', '.join(missing)} of {here.size} did not come within {patience.meeting:.0f} s",
                 why="its process never started, failed on its way, or cannot reach this machine",
@@ -177,7 +190,14 @@ class Heartbeats:
             ) from error
         texts = self._store.multi_get([f"who/{ring}", "who/0"])
         following, first = (Peer(**json.loads(text)) for text in texts)
-        return following, None if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else first
+        return following, None if self._held_by_torchrun else first
+
+    def _await_verdict(self, seconds: float) -> None:
+        """Torchrun asks everyone to stop when one dies: that signal is not the news and must not drown it."""
+        for _ in range(2):
+            with contextlib.suppress(InterruptedRun, KeyboardInterrupt):
+                self._settled.wait(seconds)
+                return
 
     def _pulse(self) -> None:
         """Beat, and note what the store says; ends when this process leaves or the store is lost."""
@@ -203,7 +223,7 @@ class Heartbeats:
                 if not self._left.is_set():
                     self._wake.clear()
         except (dist.DistError, RuntimeError, OSError) as error:
-            self._lost = str(error) or type(error).__name__
+            self._lost = next(iter(str(error).splitlines()), type(error).__name__)
 
     def _watch(self) -> None:
         """Count the ticks without news; past the limit settle who is gone, and past the grace end the process.
@@ -215,8 +235,10 @@ class Heartbeats:
         before = self._heard
         while not self._left.wait(tick):
             heard = self._heard
-            quiet_store = 0.0 if heard.answers != before.answers else quiet_store + tick
-            quiet_next = 0.0 if heard.beat != before.beat or quiet_store else quiet_next + tick
+            quiet_store += tick
+            if heard.answers != before.answers:  # only an answer shows that it is the neighbour who is quiet
+                quiet_next = 0.0 if heard.beat != before.beat else quiet_next + quiet_store
+                quiet_store = 0.0
             before = heard
             limit = patience.doubt if self._doubt.is_set() else patience.silence
             if self._lost or quiet_store > limit:

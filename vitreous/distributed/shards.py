@@ -6,7 +6,9 @@ slices, and its header says where in the whole tensors they lie. Its own layout 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch.distributed as dist
@@ -34,7 +36,8 @@ def save_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
-        save({name: tensor.detach() for name, tensor in tensors.items()}, storage_writer=writer, no_dist=_alone())
+        with _alone() as alone:
+            save({name: tensor.detach() for name, tensor in tensors.items()}, storage_writer=writer, no_dist=alone)
     except CheckpointException as error:
         raise _first(error) from error
 
@@ -51,12 +54,10 @@ def load_shards(folder: Path, into: Mapping[str, Tensor]) -> None:
     Raises:
         ModelFileError: a tensor is missing or has another shape, or a file is damaged.
     """
+    reader = HuggingFaceStorageReader(str(folder))
     try:
-        load(
-            {name: tensor.detach() for name, tensor in into.items()},
-            storage_reader=HuggingFaceStorageReader(str(folder)),
-            no_dist=_alone(),
-        )
+        with _alone() as alone:
+            load({name: tensor.detach() for name, tensor in into.items()}, storage_reader=reader, no_dist=alone)
     except CheckpointException as error:
         raise ModelFileError(
             "the saved tensors do not fit", where=str(folder), why=str(_first(error)).splitlines()[0]
@@ -77,5 +78,9 @@ def _first(error: CheckpointException) -> BaseException:
     return error.failures[min(error.failures)][0]
 
 
-def _alone() -> bool:
-    return not dist.is_initialized()
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether there is no group; PyTorch then warns that there is none, even when told so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield not dist.is_initialized()
