@@ -118,7 +118,7 @@ def test_a_run_folder_in_use_is_refused_with_its_owner(photos: Path, tmp_path: P
     code = (
         f"from vitreous.training.run import RunFolder; import time, pathlib; p = pathlib.Path({str(run)!r}); p.mkdir();"
     )
-    code += "f = RunFolder(p); f.write({}); print('held', flush=True); time.sleep(60)"
+    code += "f = RunFolder(p); f.write({'options': {}}); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert "held" == holder.stdout.readline().strip()

@@ -22,6 +22,8 @@ class VitreousError(Exception):
     """A mistake a person can mend: what happened, where, why, and what to type next."""
 
     exit_code = 1
+    told = False
+    """Whether another process tells it: of several that train together and fail alike, one speaks."""
 
     def __init__(
         self, what: str, *, where: str | None = None, why: str | None = None, remedy: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -71,9 +72,15 @@ def _likeliest(options: list[Any], value: Any) -> Any:
     return min(configs, key=lambda option: (len(value.keys() - named[option]), len(named[option] - value.keys())))
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """The types of a config's fields; worked out once, for there are hundreds of recipes."""
+    return typing.get_type_hints(cls)
+
+
 def check_types(config: Any) -> None:
     """Refuse values of the wrong kind and Literals outside their choices, naming the field."""
-    for name, hint in typing.get_type_hints(type(config)).items():
+    for name, hint in _hints(type(config)).items():  # type: ignore[arg-type]
         value = getattr(config, name)
         if not _fits(hint, value):
             wanted = _spell(hint)

@@ -35,6 +35,7 @@ def run(words: Sequence[str]) -> int:
     for_machine = "--json" in own
     debug = "--debug" in own or os.environ.get("VITREOUS_DEBUG", "0") not in ("", "0")
     console.use(sys.stderr if for_machine else sys.stdout)
+    speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one answers for all
     try:
         answer = _answer(words, asks_help="--help" in own or "-h" in own, for_machine=for_machine)
     except BrokenPipeError:
@@ -43,13 +44,14 @@ def run(words: Sequence[str]) -> int:
         if debug:
             traceback.print_exception(error, file=sys.stderr)
         mended = mendable(error)
-        tell(mended, sys.stderr)
-        if for_machine:
+        if speaks or not mended.told:
+            tell(mended, sys.stderr)
+        if for_machine and speaks:
             print(as_text(as_json(mended)))
         return mended.exit_code
     finally:
         console.use(None)
-    if for_machine and answer.value is not None:
+    if for_machine and speaks and answer.value is not None:
         print(as_text(answer.value))
     return answer.exit_code
 

@@ -22,6 +22,8 @@ class TrainOptions:
     """Named recipe (see `vitreous recipes`); by default one that suits small data."""
     quality: Literal["fast", "good", "best"] | None = None
     """In place of a recipe: fast trains the head only, good everything, best longer with more augmentation."""
+    objective: Literal["labels", "masked-patch"] | None = None
+    """Without a recipe: masked-patch learns from images without their labels, by what hidden patches look like."""
     time: str | None = None
     """How long training may take, as 90s, 10m or 2h: a few measured steps say how many fit."""
     epochs: float | None = None
@@ -78,8 +80,9 @@ class TrainOptions:
         given = [f"--{name}" for name in ("epochs", "steps", "time") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} exclude each other", remedy="give one of them")
-        if self.quality is not None and self.recipe is not None:
-            raise ConfigError("--quality and --recipe exclude each other", remedy="give one of them")
+        ways = [f"--{name}" for name in ("quality", "recipe", "objective") if getattr(self, name) is not None]
+        if len(ways) > 1:
+            raise ConfigError(f"{' and '.join(ways)} exclude each other", remedy="give one of them")
         if isinstance(self.learning_rate, str) and self.sweep:
             raise ConfigError(f"--sweep and --learning-rate {self.learning_rate} exclude each other")
         if not isinstance(self.learning_rate, str):

@@ -121,6 +121,8 @@ class Recipe:
     """With drop_path: rising from 0 in the first block, or the same in all."""
     hidden_head: bool = False
     """Put the paper's tanh hidden layer before the head (pre-training)."""
+    head: Literal["new", "keep"] = "new"
+    """With fine-tuning: a new head of zeros, or the one that the weights come with, for the same classes."""
     head_bias: float = 0.0
     """What the head's bias begins with; AugReg's -10 makes every class unlikely under the sigmoid loss."""
     image_size: Size | None = None

@@ -54,7 +54,7 @@ class Memory:
     """Bytes that training holds at its height, besides PyTorch itself and the images on their way."""
 
     weights: int
-    """In float32; under bfloat16 also the copy of every matrix that autocast makes for each pass."""
+    """In float32, with what each pass makes of them: casts under bfloat16, and standardised filters of ResNets."""
     gradients: int
     """Of what learns."""
     moments: int
@@ -106,7 +106,7 @@ def training_memory(
         each = Kept(0, config.num_features if isinstance(config, ResNetConfig) else 2 * config.pooled_dim)
     copies = {"adam": 2, "lamb": 2, "sgd": 1 if recipe.momentum else 0}[recipe.optimizer]
     return Memory(
-        weights=4 * whole + (2 * _cast(config) if precision == "bfloat16" else 0),
+        weights=4 * whole + _copies(config, precision, again=gradient_checkpointing),
         gradients=4 * learning,
         moments=4 * copies * learning,
         average=4 * whole if recipe.average_decay else 0,
@@ -146,8 +146,9 @@ def _vit(config: ViTConfig, size: Size, form: Form, again: bool) -> Kept:
     block = _block(config, size, form)
     whole = Kept(halves * block.full, halves * block.short)
     blocks = Kept(config.depth * whole.full, config.depth * whole.short)
-    if again:  # tokens between blocks, and one block whole
-        blocks = Kept((config.depth - 1) * N * D + whole.full, whole.short)
+    if again:  # tokens between blocks, and one block whole, with the gradients on their way through it
+        passing = 2 * N * config.mlp_dim + 4 * N * D
+        blocks = Kept((config.depth - 1) * N * D + whole.full, whole.short + passing)
     front = (N * D if config.dropout else 0) + (N * D + 2 * N if config.pre_norm else 0)
     return _stem(config, size, again).plus(Kept(front, 0)).plus(blocks).plus(_answer(config, N))
 
@@ -347,6 +348,12 @@ def _trunk_biases(config: ResNetConfig) -> int:
     return found
 
 
-def _cast(config: Architecture) -> int:
-    """Numbers in what multiplies: autocast makes a copy of them in two bytes."""
-    return sum(part.parameters for part in parts(config) if part.macs)
+def _copies(config: Architecture, precision: Precision, *, again: bool) -> int:
+    """Bytes of what is made of the weights for each pass: casts of what multiplies, and standardised filters."""
+    found = 2 * sum(part.parameters for part in parts(config) if part.macs) if precision == "bfloat16" else 0
+    trunk = config if isinstance(config, ResNetConfig) else config.stem
+    if trunk is None or again:  # units that are computed again make them again, a few at a time
+        return found
+    filters = sum(part.parameters for part in parts(config) if part.name == "root" or part.name.startswith("stage"))
+    # float32 keeps them as they are, bfloat16 only their cast; v1 keeps them centred, too
+    return found + 4 * filters * ((precision == "float32") + (trunk.standardize == "std"))

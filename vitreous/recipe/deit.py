@@ -76,6 +76,7 @@ def _higher() -> Recipe:
         expected="82.9 % ImageNet top-1",
         hardware="16 GPUs",
         model="vit-b16.deit_fb_in1k",
+        head="keep",
         learning_rate=5e-6,
         weight_decay=1e-8,
         final_learning_rate=5e-6,

@@ -134,6 +134,7 @@ def _higher() -> tuple[Recipe, ...]:
             hardware=hardware,
             model=start,
             data="ImageNet-1k",
+            head="keep",
             optimizer="adam",
             learning_rate=1e-5,
             weight_decay=0.1,

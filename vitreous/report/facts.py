@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitreous.architecture import ResNetConfig, Size, ViTConfig
-from vitreous.config import AugmentConfig, ModelCard, Recipe
+from vitreous.config import ModelCard, Recipe
 from vitreous.report.words import count, percent, plain
 
 
@@ -15,37 +15,90 @@ def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
     """
     optimizer = {
         "adam": f"Adam, betas {recipe.betas[0]:g} and {recipe.betas[1]:g}",
+        "lamb": f"LAMB, betas {recipe.betas[0]:g} and {recipe.betas[1]:g}",
         "sgd": f"SGD, momentum {recipe.momentum:g}",
     }[recipe.optimizer]
     length = f"{recipe.epochs:g} epochs" if recipe.epochs is not None else f"{recipe.steps:,} steps"
     warmup = "no warm-up"
     if recipe.warmup_steps:
         warmup = f"warm-up of {count(recipe.warmup_steps, 'step')}"
+    elif recipe.warmup_epochs:
+        warmup = f"warm-up of {recipe.warmup_epochs:g} epochs"
     elif recipe.warmup_fraction:
         warmup = f"warm-up of {percent(recipe.warmup_fraction, 0)} of all steps"
     facts = {
         "optimiser": optimizer,
         "length": length,
         "batch": count(recipe.batch_size, "image"),
-        "peak learning rate": plain(recipe.learning_rate),
+        "peak learning rate": plain(recipe.peak),
         "schedule": f"{recipe.schedule} decay, {warmup}",
         "weight decay": plain(recipe.weight_decay),
         "gradient clipping": "off" if recipe.clip_norm is None else f"norm {recipe.clip_norm:g}",
-        "label smoothing": plain(recipe.label_smoothing),
+        "loss": _loss(recipe),
         "dropout": "the model's" if recipe.dropout is None else plain(recipe.dropout),
         "weights averaged": "no" if recipe.average_decay is None else f"yes, decay {recipe.average_decay:g}",
-        "augmentation": _augmentation(recipe.augment),
+        "augmentation": _augmentation(recipe),
+        **_unusual(recipe),
     }
     return list(facts.items())
 
 
-def _augmentation(augment: AugmentConfig) -> str:
+_LOSSES = {"softmax": "softmax cross-entropy", "sigmoid": "sigmoid cross-entropy", "sigmoid-mean": "sigmoid, mean"}
+_TARGETS = {"mean-colour": "mean colour", "downsampled": "4 x 4 colours", "pixels": "pixels"}
+_TRAINED = {
+    "head": "the head only",
+    "head-first": "the head first, then all",
+    "lora": "updates of low rank, and the head",
+    "bitfit": "biases, and the head",
+}
+
+
+def _loss(recipe: Recipe) -> str:
+    if recipe.objective == "masked-patch":
+        return f"{_TARGETS[recipe.masked_target]} of {percent(recipe.masked_share, 0)} of the patches, corrupted"
+    words = _LOSSES[recipe.loss]
+    words += f", smoothed by {recipe.label_smoothing:g}" if recipe.label_smoothing else ""
+    return words + (", rare classes count more" if recipe.class_weights == "balanced" else "")
+
+
+def _unusual(recipe: Recipe) -> dict[str, str]:
+    """What most recipes do without."""
+    facts = {}
+    if recipe.train != "all":
+        facts["trained"] = _TRAINED[recipe.train]
+    if recipe.layer_decay is not None:
+        facts["learning rate by layer"] = f"each block {recipe.layer_decay:g} of the next"
+    if recipe.drop_path is not None:
+        facts["stochastic depth"] = f"{plain(recipe.drop_path)}, {recipe.drop_path_schedule}"
+    if recipe.repeats > 1:
+        facts["repeats"] = f"each image {recipe.repeats} times in a batch"
+    return facts
+
+
+_CROPS = {
+    "centre": "centre crop",
+    "padded": "crops of the padded image",
+    "resmall": "crops of the shrunk image",
+    "squash": "crops of the squashed image",
+}
+_POLICIES = {"randaugment-timm": "RandAugment as DeiT's", "three": "grey, solarised or blurred"}
+
+
+def _augmentation(recipe: Recipe) -> str:
+    augment = recipe.augment
     low, high = (percent(edge, 0) for edge in augment.crop_area)
-    changes = [f"crops of {low} to {high} of the area" if augment.crop == "inception" else "centre crop"]
+    changes = [_CROPS.get(augment.crop, f"crops of {low} to {high} of the area")]
     changes += ["mirrored half of the time"] if augment.flip else []
     changes += [f"turned up to {augment.rotate:g}°"] if augment.rotate else []
     changes += [f"moved up to {percent(augment.shift, 0)}"] if augment.shift else []
     changes += [f"scaled up to {percent(augment.zoom, 0)}"] if augment.zoom else []
+    if augment.policy == "randaugment":
+        changes.append(f"RandAugment ({augment.rand_layers}, {augment.rand_magnitude:g})")
+    changes += [_POLICIES[augment.policy]] if augment.policy in _POLICIES else []
+    changes += [f"colours jittered by {augment.jitter:g}"] if augment.jitter else []
+    changes += [f"erased with probability {augment.erase:g}"] if augment.erase else []
+    changes += [f"Mixup {recipe.mixup:g}"] if recipe.mixup else []
+    changes += [f"CutMix {recipe.cutmix:g}"] if recipe.cutmix else []
     return ", ".join(changes)
 
 

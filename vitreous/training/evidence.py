@@ -10,6 +10,7 @@ Each of several processes writes its own images; those after the first carry the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -22,7 +23,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vitreous import console
+from vitreous.data.imageset import ImageSet
 from vitreous.data.loader import Batch
+from vitreous.distributed import Group
 from vitreous.errors import ModelFileError, ResourceError, UsageError
 from vitreous.training import checkpoint
 from vitreous.training.checkpoint_folder import found
@@ -81,6 +84,46 @@ def keep(
         console.say(f"the batch of step {at.step + 1:,} is not kept: {error.what} ({error.why})")
         return None
     return folder / f"step-{at.step:08d}"
+
+
+def keep_together(
+    run: Path,
+    state: checkpoint.State,
+    parts: tuple[Batch, ...],
+    at: Setting,
+    group: Group,
+    *,
+    seed: int,
+    images: ImageSet,
+) -> Path | None:
+    """As `keep`, by several processes: the first writes the state, each writes its own images.
+
+    Args:
+        run: the run folder.
+        state: before the step, the same in all processes.
+        parts: this process's share of the batch.
+        at: what the step was done with.
+        group: the processes that train together.
+        seed: of the run.
+        images: to learn from.
+    """
+    place: str | None = None
+    try:
+        with contextlib.ExitStack() as stack:
+            if group.first:
+                place = str(stack.enter_context(checkpoint.writing(run / FOLDER, at.step, _KEPT)))
+                checkpoint.write_files(Path(place), state)
+            if (shared := group.shared(place)) is not None:
+                rank = group.world.rank
+                write_batch(Path(shared), parts, at, seed=seed, ids=images.ids, classes=images.classes, rank=rank)
+            group.barrier()
+    except (ResourceError, OSError) as error:
+        if place is None and group.first:  # the folder could not be made: the others must not wait for it
+            group.shared(None)
+            group.barrier()
+        console.say(f"the batch of step {at.step + 1:,} is not kept: {error}")
+        return None
+    return run / FOLDER / f"step-{at.step:08d}" if shared is not None else None
 
 
 def write_batch(

@@ -76,7 +76,7 @@ def finish(plan: Plan, folder: RunFolder | Onlooker, trained: Trained, command: 
         optimistic=trained.best_step is not None and plan.splits.test is None,
     )
     write_predictions(path / "predictions.csv", evaluation)
-    report = run_report(plan, folder, result, evaluation, card)
+    report = run_report(plan, folder, trained, result, evaluation, card)
     write_run_report(path / "report.html", report)
     write_model_card(path / "MODEL_CARD.md", report)
     return result
@@ -150,13 +150,19 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
 
 
 def run_report(
-    plan: Plan, folder: RunFolder | Onlooker, result: RunResult, evaluation: Evaluation, card: ModelCard
+    plan: Plan,
+    folder: RunFolder | Onlooker,
+    trained: Trained,
+    result: RunResult,
+    evaluation: Evaluation,
+    card: ModelCard,
 ) -> RunReport:
     """Everything the page of this run shows.
 
     Args:
         plan: what was done.
         folder: holds the records.
+        trained: what training took.
         result: the headline.
         evaluation: on the held-out images.
         card: of the trained model.
@@ -186,7 +192,7 @@ def run_report(
         card=card,
         recipe=plan.recipe,
         command=card.provenance["command"],
-        environment=environment(plan),
+        environment={**environment(plan), **trained.forecast.words()},
         baselines=baselines(plan.splits.train, plan.held_out, plan.options.seed),
         mistakes=exhibits(plan.model, card, plan.held_out, worst_mistakes(evaluation)),
         looks=exhibits(plan.model, card, plan.held_out, typical_images(evaluation)),

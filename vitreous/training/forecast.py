@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from vitreous.console import duration
 from vitreous.training.plan import Plan
 
 with contextlib.suppress(ImportError):  # there is none on Windows
@@ -78,6 +79,17 @@ class Forecast:
         """
         self._spent += seconds
         self._looking.append(seconds)
+
+    def words(self) -> dict[str, str]:
+        """Predicted beside measured, for a person."""
+        if self.predicted is None:
+            return {}
+        taken = self.facts()["measured"]
+        return {
+            "time": f"{duration(self._spent)}, {duration(self.predicted['seconds'])} predicted from"
+            f" {_MEASURED} measured steps",
+            "memory": f"{taken['bytes'] / 1e9:.2f} GB, {self.predicted['bytes'] / 1e9:.2f} GB predicted",
+        }
 
     def facts(self) -> dict[str, Any]:
         """Predicted beside measured, for run.json; nothing is predicted for runs of a few steps."""

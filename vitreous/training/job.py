@@ -22,6 +22,7 @@ from vitreous.model.prepare import find_device
 from vitreous.report.words import percent
 from vitreous.results import Evaluation, RunResult
 from vitreous.schema import from_json, to_json
+from vitreous.training import transfer
 from vitreous.training.asked import asked_facts, check_same, recorded
 from vitreous.training.finish import command_line, finish
 from vitreous.training.finish_masked import masked_result
@@ -36,6 +37,7 @@ from vitreous.training.signals import StopRequests
 from vitreous.training.sweep import best_rate, sweep_splits
 from vitreous.training.tell import describe, environment
 from vitreous.training.together import agreed, held, planned
+from vitreous.training.track import require
 from vitreous.weights.load import load
 
 
@@ -150,6 +152,7 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
         command: what to type to do this again, where it is not the verb itself.
     """
     resolve_recipe(verb, options)
+    require(options.log)
     model = choose_model(verb) if model is None else model
     with joined(device_of(options)) as group:
         return _begin(group, Given(verb, data, model, options), command)
@@ -238,7 +241,11 @@ def _go(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: Gro
         images={"train": len(plan.splits.train), "held_out": len(plan.held_out)},
         fingerprint=plan.splits.train.fingerprint,
     )
-    trained = train(plan, folder, stop, group)
+    try:
+        trained = train(plan, folder, stop, group)
+    except BaseException:
+        transfer.finish(plan.model, plan.recipe)  # somebody's own module is given back without what was put on it
+        raise
     folder.update(price=trained.forecast.facts())
     conclude = masked_result if plan.recipe.objective == "masked-patch" else finish
     result = from_json(RunResult, agreed(group, lambda: to_json(conclude(plan, folder, trained, command))))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from vitreous import console
 from vitreous.distributed import Group, full, load_shards, save_shards
-from vitreous.training import checkpoint, transfer
+from vitreous.training import checkpoint, evidence, transfer
 from vitreous.training.average import Average
 from vitreous.training.checkpoint import State
-from vitreous.training.checkpoint_folder import SHARDS, best, read_score
+from vitreous.training.checkpoint_folder import SHARDS, SaveError, best, read_score
+from vitreous.training.divergence import Setting
 from vitreous.training.plan import Plan
-from vitreous.training.step import Engine
+from vitreous.training.step import Done, Engine
 from vitreous.training.tell import environment
 
 
@@ -79,13 +82,24 @@ class Keeper:
         elif self._group.first:
             self._saver.save(state, final=final)
 
-    def now(self, step: int) -> State:
-        """The state as it is, tensors shared.
+    def keep_evidence(self, run: Path, done: Done, at: Setting) -> Path | None:
+        """Keep the batch of a step that was not done, and the state it was not done in; None where that failed.
 
         Args:
-            step: steps finished.
+            run: the run folder.
+            done: the step; the weights are those before it.
+            at: what it was done with.
         """
-        return self._with_tensors(State(step, {}, {}))
+        state = self._with_tensors(State(done.step, {}, {}))
+        seed, train = self._plan.options.seed, self._plan.splits.train
+        if self._group.world.size == 1:
+            return evidence.keep(run, state, done.parts, at, seed=seed, ids=train.ids, classes=train.classes)
+        if self._sharded:  # a batch is of no use without the weights, which no process has
+            console.say(
+                "the batch is not kept: no process has all the weights (--parallel ddp keeps it)"
+            )
+            return None
+        return evidence.keep_together(run, state, done.parts, at, self._group, seed=seed, images=train)
 
     def finish(self) -> int | None:
         """Leave the result in the model, as a plain one; gives the step it is of where the best was asked for."""
@@ -128,15 +142,23 @@ class Keeper:
         tensors = _flat(state)
         bare = dataclasses.replace(state, model={}, optimizer={}, average={})
 
+        told: list[Path] = []
+
         def shards(temporary: Path) -> None:
             (temporary / SHARDS).mkdir()
-            self._group.shared(str(temporary / SHARDS))
-            save_shards(temporary / SHARDS, tensors)
+            told.append(temporary / SHARDS)
+            self._group.shared(str(told[0]))
+            save_shards(told[0], tensors)
 
         if self._group.first:
-            self._saver.save(bare, final=final, shards=shards)
-        else:
-            save_shards(Path(self._group.shared(None)), tensors)
+            try:
+                self._saver.save(bare, final=final, shards=shards)
+            finally:
+                if not told:  # the folder could not be made: the others must not wait for it
+                    self._group.shared(None)
+        elif (place := self._group.shared(None)) is not None:
+            with contextlib.suppress(SaveError, OSError):  # the first process hears of it too, and tells it
+                save_shards(Path(place), tensors)
         self._group.barrier()
 
 

@@ -14,6 +14,7 @@ class TrainKeywords(TypedDict, total=False):
     run: str | None
     recipe: str | None
     quality: Literal["fast", "good", "best"] | None
+    objective: Literal["labels", "masked-patch"] | None
     time: str | None
     epochs: float | None
     steps: int | None

@@ -6,14 +6,13 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
 from vitreous import console
 from vitreous.distributed import Group
 from vitreous.results import EpochRecord
-from vitreous.training import evidence
+from vitreous.schema import to_json
 from vitreous.training.average import Average
 from vitreous.training.checkpoint import State
 from vitreous.training.divergence import Setting, Verdict, Watch
@@ -25,6 +24,7 @@ from vitreous.training.run import RunFolder
 from vitreous.training.schedule import warmup_steps
 from vitreous.training.signals import StopRequests
 from vitreous.training.step import Done, Engine
+from vitreous.training.track import Track
 from vitreous.training.validate import validate, watched
 
 _RECORDS = 40  # lines in metrics.jsonl over a whole run
@@ -112,27 +112,30 @@ def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: G
     stop.deferred, done_steps = True, first
     with (
         reproducible(plan.policy.device),
+        Track(options.log if group.first else "none", folder.path, folder.records(), to_json(plan.recipe)) as track,
         console.Progress("training", total * batch_size, done=first * batch_size) as progress,
     ):
         for done in engine.steps(first, watch.judge):
             done_steps = done.step + 1
-            if done.verdict is not Verdict.FINE:
-                kept = _keep_evidence(plan, keeper, folder, done, group)
+            now = time.monotonic()
+            if done.verdict is Verdict.FINE:
+                meter.add(done, batch_size, now - tick)
+                if average is not None:
+                    average.update(plan.model, done.step)
+            else:
+                kept = keeper.keep_evidence(folder.path, done, _setting(plan, done))
                 if done.verdict is Verdict.STOP:
                     raise watch.explain(_setting(plan, done), run=folder.path, evidence=kept)
-                progress.note(f"  step {done_steps:,} is left out: its loss or gradient is no number")
-            if done.verdict is Verdict.FINE and average is not None:
-                average.update(plan.model, done.step)
-            now = time.monotonic()
-            meter.add(done, batch_size, now - tick)
+                progress.note(f"  {watch.skipping(done.step, done.loss)}")
             forecast.step(now - tick)
             tick = now
             progress.advance(batch_size, f"loss {done.loss:.3f}  top-1 {done.correct / batch_size:.1%}")
             score = None
-            if _due(done_steps, total, _RECORDS):
+            if _due(done_steps, total, _RECORDS) and meter.seen:
                 record = _record(plan, engine, average, meter, done, group)
                 score = record.val_accuracy
                 folder.record(record)
+                track.record(record)
                 if score is not None:
                     progress.note(_line(record))
                     forecast.looked(time.monotonic() - now)
@@ -168,22 +171,6 @@ def reproducible(device: str) -> Iterator[None]:
             yield
         finally:
             torch.use_deterministic_algorithms(before)
-
-
-def _keep_evidence(plan: Plan, keeper: Keeper, folder: RunFolder | Onlooker, done: Done, group: Group) -> Path | None:
-    """Keep the batch of a step that was not done, and the state it was not done in."""
-    if group.world.size > 1 or not group.first:
-        return None
-    state = keeper.now(done.step)
-    return evidence.keep(
-        folder.path,
-        state,
-        done.parts,
-        _setting(plan, done),
-        seed=plan.options.seed,
-        ids=plan.splits.train.ids,
-        classes=plan.classes,
-    )
 
 
 def _setting(plan: Plan, done: Done) -> Setting:

@@ -195,6 +195,8 @@ def resolve_recipe(verb: Verb, options: TrainOptions) -> Recipe:
         options: what was asked.
     """
     named = quality_recipe(options.quality, verb) if options.quality else options.recipe
+    if options.objective == "masked-patch":
+        named = "small-masked"
     return _overridden(find_recipe(named, verb), options)
 
 

@@ -39,7 +39,7 @@ class RunSession:
     def advance(self) -> Sequence[str]:
         """Do one step as training does it, and give the names of the images that it showed, in order."""
         with reproducible(self.plan.policy.device):
-            done = next(self.engine.steps(self.step, self._watch.judge))
+            done = next(self.engine.steps(self.step, self._watch.judge, last=self.step + 1))
             if done.verdict is Verdict.FINE and self._average is not None:
                 self._average.update(self.plan.model, done.step)
         self.step += 1
@@ -77,7 +77,8 @@ def plan_of_run(run: Path, data: Data | None = None, model: Model | None = None)
     """
     facts = read_facts(run)
     data, model = recorded(facts, run, data, model)
-    return make_plan(facts["verb"], data, model, from_json(TrainOptions, facts["options"]), choices=facts.get("choices"))
+    asked = from_json(TrainOptions, facts["options"])
+    return make_plan(facts["verb"], data, model, asked, choices=facts.get("choices"))
 
 
 def prove_resume(run: str | Path) -> Proof:

@@ -58,7 +58,11 @@ def resolve_start(verb: Verb, model: Model, recipe: Recipe, classes: tuple[str, 
             "pretrain starts from random weights", where=str(model), remedy=f"vitreous finetune DATA --model {model}"
         )
     else:
-        module, random = open_model(model, num_classes=num_classes, image_size=recipe.image_size, head="new", seed=seed)
+        head: Literal["new", "keep", "drop"] = "drop" if hidden else recipe.head
+        wanted = num_classes if head == "new" else None
+        module, random = open_model(model, num_classes=wanted, image_size=recipe.image_size, head=head, seed=seed)
+        if head == "keep":
+            _check_same_classes(module, classes)
     if isinstance(module, ViT):
         _set_rates(module, recipe)
     if recipe.head_bias and not hidden:
@@ -116,6 +120,19 @@ def _check_trainable(config: Architecture) -> None:
         raise ConfigError(
             f"{config.name} answers for every token, and images have one label each",
             remedy="another pool, such as 'cls'",
+        )
+
+
+def _check_same_classes(module: nn.Module, classes: tuple[str, ...]) -> None:
+    """A head that is kept answers for the classes that it was trained on, in their order."""
+    card = getattr(module, "card", None)
+    known = card.classes if isinstance(card, ModelCard) else ()
+    outputs = module.config.num_classes if isinstance(module, ViT | ResNet) else len(classes)
+    if (known and known != classes) or outputs != len(classes):
+        raise ConfigError(
+            f"this recipe keeps the head, which answers for {outputs:,} classes, and the data has {len(classes):,}",
+            why="they must be the same, in the same order" if outputs == len(classes) else None,
+            remedy="a recipe that begins with a new head, such as --recipe small-finetune",
         )
 
 

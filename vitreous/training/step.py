@@ -172,6 +172,8 @@ class Engine:
         transfer.phase(self.plan.model, self.plan.recipe, step, self.plan.total_steps)
         if (trained := _trained(self.plan.model)) != self._trained:
             self._trained = trained
+            if self.plan.strategy == "fsdp":  # knows by itself, and cannot be put on twice
+                return
             self._wrapped = self.group.wrap(self.prepared, self.plan.strategy)
 
     def _batches(self, first: int, end: int) -> Generator[Batch]:

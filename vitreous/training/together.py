@@ -60,7 +60,9 @@ def agreed(group: Group, work: Callable[[], Any]) -> Any:
         raise mine
     if "error" in answer:
         kind, what, where, why, remedy = answer["error"]
-        raise getattr(vitreous.errors, kind)(what, where=where, why=why, remedy=remedy)
+        known: VitreousError = getattr(vitreous.errors, kind)(what, where=where, why=why, remedy=remedy)
+        known.told = True
+        raise known
     return answer["value"]
 
 

@@ -19,7 +19,7 @@ from vitreous.weights.dialects.huggingface import HUGGINGFACE
 from vitreous.weights.dialects.open_clip import OPEN_CLIP
 from vitreous.weights.dialects.timm import TIMM
 from vitreous.weights.dialects.torchvision import TORCHVISION
-from vitreous.weights.formats.container import Raw, find_weights, open_container
+from vitreous.weights.formats.container import Raw, check_finite, find_weights, open_container
 from vitreous.weights.golden import Golden
 from vitreous.weights.hub.fetch import fetch
 from vitreous.weights.native import is_native, read_native
@@ -62,6 +62,7 @@ def read(path: Path, *, verify: bool = True, settings: Settings | None = None) -
         if settings:
             raise UsageError("a native model file states everything itself", where=str(path), why=_listed(settings))
         file = read_native(path, verify=verify)
+        check_finite(path, file.tensors)
         account = Account(dialect=NATIVE, mapped=tuple(sorted(file.tensors)), dropped={}, ignored=(), notes=())
         return Loaded(card=file.card, tensors=file.tensors, account=account, golden=file.golden)
     root = settings.pop("root", None)

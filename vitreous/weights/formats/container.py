@@ -81,7 +81,7 @@ def open_container(path: Path, *, root: str | None = None) -> Raw:
         raise ModelFileError(what, where=str(path), why=why) from error
     if not raw.tensors:
         raise ModelFileError("there are no tensors in this file", where=str(raw.path))
-    _check_finite(raw.path, raw.tensors)
+    check_finite(raw.path, raw.tensors)
     return replace(raw, sidecars=sidecars, ignored=(*raw.ignored, *_code_never_run(sidecars)))
 
 
@@ -226,7 +226,7 @@ def _code_never_run(sidecars: Mapping[str, dict[str, Any]]) -> list[str]:
     return [f"{name}: {key} names code of its own, which is never run" for name, key in wants]
 
 
-def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse weights that are not numbers: one sum a tensor, and a closer look where it overflows."""
     for name, tensor in tensors.items():
         if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
