@@ -161,3 +161,45 @@ def test_bfloat16_keeps_about_half_and_copies_the_matrices() -> None:
     assert 0.5 < short.activations / full.activations < 0.7
     matrices = sum(p.numel() for name, p in create_model(PLAIN, seed=0).named_parameters() if p.ndim > 1)
     assert (short.weights - full.weights) / 2 == pytest.approx(matrices, rel=0.05)
+
+
+def most_allocated(config: Architecture, precision: Precision, again: bool, count: int) -> int:
+    """Bytes at the height of one training step, as PyTorch's allocator reports them."""
+    model = create_model(config, seed=0).train()
+    if again:
+        recompute_blocks(model)
+    optimizer, images = build_optimizer(model, ADAM_ALONE), torch.randn(count, 3, *config.image_size)
+
+    def step() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = model(images)
+        logits.float().square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    step()  # moments are there from now on
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as watched:
+        step()
+    events = watched.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    top = now = 0
+    for _, change in changes:
+        now += change
+        top = max(top, now)
+    return top
+
+
+ADAM_ALONE = replace(ADAM, average_decay=None, batch_size=8)
+
+
+@pytest.mark.parametrize(("precision", "again"), [("float32", False), ("bfloat16", False), ("float32", True)])
+@pytest.mark.parametrize("kind", ["vit", "v1", "v2"])
+def test_the_height_of_a_step(kind: Any, precision: Precision, again: bool) -> None:
+    """What a step allocates beside weights and moments: within 15 %; with blocks computed twice it is a bound."""
+    config: Architecture = replace(PLAIN, embed_dim=96, mlp_dim=384, depth=6, class_token=None)
+    if kind != "vit":
+        config = ResNetConfig(style=kind, layers=(1, 2), num_classes=7, image_size=(64, 96))
+    found = training_memory(config, ADAM_ALONE, 8, precision, again)
+    beside = found.peak - 4 * parameters(config) - found.moments
+    real = most_allocated(config, precision, again, 8)
+    assert 0.85 * real < beside < (1.5 if again else 1.15) * real

@@ -38,6 +38,7 @@ from vitreous.zoo import find_model, is_model_name, model_names
 
 _SHOWN = (("l4", 1), ("a100-80", 1), ("h100", 8))
 """Devices that a run is priced for where none is named."""
+_READ = 300  # images a second; more than that a core can hardly decode and augment
 _PLAIN = Recipe(name="Adam", purpose="finetune", optimizer="adam", steps=1, batch_size=pages.TOGETHER)
 
 
@@ -183,6 +184,8 @@ class Cost:
             f"here      {pages.time_words(seconds)} on {taken.device} in {taken.precision}, {shown} images/s:",
             f"          median of {taken.passes} passes of {taken.micro_batch}; reading and scoring images come on top",
         )
+        if rate > _READ:
+            console.say("          so many images a second are held up by reading them: expect longer")
         return {"seconds": seconds, "images_per_second": rate, **to_json(taken)}
 
 

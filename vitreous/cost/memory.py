@@ -63,8 +63,9 @@ class Memory:
     """The Polyak average of the weights."""
     activations: int
     """What waits for the way back, of one micro-batch."""
-    accumulated: bool
-    """Whether gradients of one micro-batch wait while the next one goes forward."""
+    beside: bool
+    """Whether gradients stand beside activations: those of one micro-batch while the next one goes forward, or those of
+    all blocks while the first one is computed again."""
 
     @property
     def total(self) -> int:
@@ -74,7 +75,7 @@ class Memory:
     @property
     def peak(self) -> int:
         """The most there is at any moment: on the way back, gradients come as what waited for them goes."""
-        if self.accumulated:
+        if self.beside:
             return self.total
         return self.total - min(self.gradients, self.activations)
 
@@ -111,7 +112,7 @@ def training_memory(
         moments=4 * copies * learning,
         average=4 * whole if recipe.average_decay else 0,
         activations=micro_batch * each.num_bytes(precision),
-        accumulated=recipe.batch_size > micro_batch,
+        beside=recipe.batch_size > micro_batch or gradient_checkpointing,
     )
 
 
