@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -34,8 +35,8 @@ def run(words: Sequence[str]) -> int:
     own = list(words[: words.index("--")] if "--" in words else words)
     for_machine = "--json" in own
     debug = "--debug" in own or os.environ.get("VITREOUS_DEBUG", "0") not in ("", "0")
-    console.use(sys.stderr if for_machine else sys.stdout)
     speaks = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one answers for all
+    console.use(io.StringIO() if not speaks else sys.stderr if for_machine else sys.stdout)
     try:
         answer = _answer(words, asks_help="--help" in own or "-h" in own, for_machine=for_machine)
     except BrokenPipeError:

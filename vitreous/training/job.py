@@ -246,6 +246,7 @@ def _go(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: Gro
     except BaseException:
         transfer.finish(plan.model, plan.recipe)  # somebody's own module is given back without what was put on it
         raise
+    plan = dataclasses.replace(plan, model=trained.model)
     folder.update(price=trained.forecast.facts())
     conclude = masked_result if plan.recipe.objective == "masked-patch" else finish
     result = from_json(RunResult, agreed(group, lambda: to_json(conclude(plan, folder, trained, command))))

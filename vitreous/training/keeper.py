@@ -101,20 +101,19 @@ class Keeper:
             return None
         return evidence.keep_together(run, state, done.parts, at, self._group, seed=seed, images=train)
 
-    def finish(self) -> int | None:
-        """Leave the result in the model, as a plain one; gives the step it is of where the best was asked for."""
-        plan, chosen = self._plan, None
+    def finish(self) -> tuple[torch.nn.Module, int | None]:
+        """The plain model with the result in it, and the step that it is of where the best was asked for."""
+        plan, chosen, model = self._plan, None, self._engine.plain
         if plan.options.result == "best" and (path := best(self._folder)) is not None:
             state = checkpoint.read(path)
             self._put(state)
             chosen = state.step
         if self._average is not None:
             self._average.swap(plan.model)
-        if self._sharded:
-            _unshard(plan.model)
-        transfer.finish(plan.model, plan.recipe)
-        plan.model.eval()
-        return chosen
+        if model is not plan.model:
+            model.load_state_dict({name: full(value) for name, value in plan.model.state_dict().items()})
+        transfer.finish(model, plan.recipe)
+        return model.eval(), chosen
 
     def _put(self, state: State) -> None:
         plan, engine = self._plan, self._engine
@@ -166,11 +165,3 @@ def _flat(state: State) -> dict[str, Tensor]:
     """All tensors of a state under one roof."""
     parts = {"model": state.model, "optimizer": state.optimizer, "average": state.average}
     return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-
-
-def _unshard(model: torch.nn.Module) -> None:
-    """Whole parameters in place of slices; every process takes part."""
-    for part in model.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            whole = full(parameter.detach())
-            setattr(part, name, torch.nn.Parameter(whole.clone(), requires_grad=parameter.requires_grad))

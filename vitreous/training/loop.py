@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 from vitreous import console
 from vitreous.distributed import Group
@@ -75,8 +76,10 @@ class Clock:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training took."""
+    """What came of training, and what it took."""
 
+    model: nn.Module
+    """With the final weights, plain again, in evaluation mode."""
     seconds: float
     """Wall time over all the processes that took part."""
     forecast: Forecast
@@ -151,8 +154,8 @@ def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: G
             tick = time.monotonic()
     assert max(first, done_steps) == total, "the data ended before the run did"
     stop.deferred = False
-    best = keeper.finish()
-    return Trained(clock.seconds(), forecast, best)
+    model, best = keeper.finish()
+    return Trained(model, clock.seconds(), forecast, best)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ losses are sums over images divided by the global batch, and what is random belo
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -69,6 +70,8 @@ class Engine:
         self.plan, self.group = plan, group
         self.micro_batch = plan.micro_batch
         transfer.phase(plan.model, plan.recipe, first, plan.total_steps)
+        # sharding changes a module for good, and at the end a plain one is wanted
+        self.plain = copy.deepcopy(plan.model) if plan.strategy == "fsdp" and plan.world_size > 1 else plan.model
         self.prepared = Prepared(plan.model, plan.policy).train()
         if plan.options.compile:
             self.prepared.compile()
