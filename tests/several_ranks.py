@@ -28,7 +28,7 @@ from torch.distributed.tensor import Shard, distribute_tensor
 
 from vitreous.data.order import batch_members
 from vitreous.distributed import Group, Patience, full, heartbeat, joined, load_shards, save_shards, share
-from vitreous.errors import DataError, ModelFileError, VitreousError
+from vitreous.errors import DataError, InterruptedRun, ModelFileError, VitreousError
 from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, Prepared
 from vitreous.training.lamb import Lamb
@@ -364,6 +364,9 @@ def endless(work: Path, name: str, patience: Patience, strategy: str | None = No
                 (work / f"{name}-{group.world.rank}").touch()
                 if name == "fails" and group.world.rank == 1:
                     raise DataError("the images of rank 1 are gone")
+                if name == "asked":  # both were; one of them is still saving when the other has left
+                    time.sleep(0 if group.world.rank else 3 * patience.grace)
+                    raise InterruptedRun(f"rank {group.world.rank} has saved")
 
 
 def faults(work: Path) -> dict[str, list[dict[str, object]]]:
@@ -377,6 +380,7 @@ def faults(work: Path) -> dict[str, list[dict[str, object]]]:
         "first hangs": (2, lambda: endless(work, "first hangs", HASTY), (0, stop)),
         "pauses": (2, lambda: endless(work, "pauses", HASTY), (1, stop)),
         "fails": (2, lambda: endless(work, "fails", usual), None),
+        "asked": (2, lambda: endless(work, "asked", HASTY), None),
         "absent": (3, lambda: endless(work, "absent", HASTY), None),
     }
     worlds = {
@@ -404,15 +408,21 @@ def faults(work: Path) -> dict[str, list[dict[str, object]]]:
 
 
 def under_torchrun(work: Path) -> int:
-    """A rank that torchrun started, in no collective: when rank 1 is killed, it only hears SIGTERM."""
+    """A rank that torchrun started: in its first life it waits in no collective, in its second it leaves in peace."""
+    life, code = os.environ["TORCHELASTIC_RESTART_COUNT"], 0
     try:
         with StopRequests("runs/my run"), joined("cpu", run="runs/my run") as group:
-            (work / f"torchrun-{group.world.rank}").write_text(str(os.getpid()))
-            while True:
+            rank = group.world.rank
+            (work / f"life-{life}-rank-{rank}").write_text(str(os.getpid()))
+            while life == "0":
                 time.sleep(0.05)
+            for step in range(5):
+                assert group.sum([rank, step]) == [1, 2 * step]
     except VitreousError as error:
         print(error, file=sys.stderr)
-        return error.exit_code
+        code = error.exit_code
+    (work / f"code-{life}-{os.environ['RANK']}").write_text(str(code))
+    return code
 
 
 def main() -> int:

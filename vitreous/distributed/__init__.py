@@ -1,6 +1,7 @@
 """Several processes, one training run: PyTorch's own engines behind one small `Group`, and who is gone when one dies.
 
 world.py      which of how many processes this is
+meeting.py    a store of their own for the processes of one life
 group.py      `joined`: the group of all processes for as long as it lasts; sums, messages, the engine around the model
 engine.py     DistributedDataParallel and fully_shard, gradients that wait for the last micro-batch, clipping
 heartbeat.py  signs of life: a process that dies or hangs is named by the others, and they end

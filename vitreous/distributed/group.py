@@ -13,11 +13,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.distributed_c10d import Store
 
 from vitreous.distributed import engine
 from vitreous.distributed.heartbeat import Heartbeats, Patience
+from vitreous.distributed.meeting import meet
 from vitreous.distributed.world import World, world
 from vitreous.errors import ResourceError, UsageError
 
@@ -127,7 +127,7 @@ def joined(device: str, *, run: str | None = None, patience: Patience | None = N
     is impossible because a collective never returns, the process says it on stderr and ends with the same exit code.
 
     Args:
-        device: "cpu" or "cuda", or with one process whatever it may use.
+        device: "cpu", "cuda" or "auto"; with one process whatever it may use.
         run: the run folder, for the message.
         patience: how long to wait for what.
 
@@ -141,8 +141,10 @@ def joined(device: str, *, run: str | None = None, patience: Patience | None = N
         return
     group = Group(here, _own_device(device, here))
     again = f"vitreous resume {shlex.quote(run)}" if run else "the same command"
-    hearts = _meet(group, patience, f"{again}, started by torchrun as before")
+    hearts = _meet(here, patience, f"{again}, started by torchrun as before")
+    hearts.start()
     try:
+        _connect(group, hearts.store, patience)
         yield group
         group.barrier()
     except BaseException as error:
@@ -158,6 +160,8 @@ def joined(device: str, *, run: str | None = None, patience: Patience | None = N
 
 def _own_device(device: str, here: World) -> str:
     """The device of this process on its machine."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     match torch.device(device).type:
         case "cpu":
             return "cpu"
@@ -175,27 +179,27 @@ def _own_device(device: str, here: World) -> str:
             raise UsageError(f"several processes cannot train on {other}", remedy="--device cuda or --device cpu")
 
 
-def _meet(group: Group, patience: Patience, remedy: str) -> Heartbeats:
-    """Bring all processes together; their signs of life have begun when this returns."""
-    here = group.world
+def _meet(here: World, patience: Patience, remedy: str) -> Heartbeats:
+    """Bring all processes together."""
     try:
-        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=patience.meeting)))
-        hearts = Heartbeats(PrefixStore("vitreous", store.clone()), here, patience, remedy)
-        dist.init_process_group(
-            # gloo beside NCCL: what the processes say to each other then waits for no GPU
-            "cpu:gloo,cuda:nccl" if group.device != "cpu" else "gloo",
-            store=store,
-            rank=rank,
-            world_size=size,
-            timeout=timedelta(seconds=patience.collective),
-            device_id=torch.device(group.device) if group.device != "cpu" else None,
-        )
+        return Heartbeats(meet(here, patience.meeting), here, patience, remedy)
     except (dist.DistError, ValueError) as error:
         raise ResourceError(
-            f"the {here.size} processes did not come together", why=str(error).splitlines()[0], remedy=remedy
+            f"the {here.size} processes did not come together",
+            why=next(iter(str(error).splitlines()), type(error).__name__),
+            remedy=remedy,
         ) from error
+
+
+def _connect(group: Group, store: Store, patience: Patience) -> None:
+    """Make the process group; beside NCCL there is Gloo, so that what processes tell each other waits for no GPU."""
+    dist.init_process_group(
+        "gloo" if group.device == "cpu" else "cpu:gloo,cuda:nccl",
+        store=store,
+        rank=group.world.rank,
+        world_size=group.world.size,
+        timeout=timedelta(seconds=patience.collective),
+    )
     # Gloo's destructor waits, with Python's lock held, for threads that may want that lock to release a tensor, or that
     # hang in a collective with a process that is gone: one more reference, and it never runs
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(dist.group.WORLD))
-    hearts.start()
-    return hearts

@@ -27,10 +27,11 @@ from pathlib import Path
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
+from vitreous.distributed.meeting import held_by_torchrun
 from vitreous.distributed.world import World
 from vitreous.errors import InterruptedRun, ResourceError, VitreousError
 
-_GONE, _STOPPED = "is gone", "stopped"
+_GONE, _FAILED, _ASKED = "is gone", "stopped", "was told to stop"
 _LEFT = "left"  # in place of a count: no further sign of life is to be expected
 _COLLECTIVE = re.compile(r"gloo/|nccl|connection (closed|reset|refused) by", re.IGNORECASE)
 
@@ -46,7 +47,8 @@ class Patience:
     doubt: float = 5.0
     """The same once a collective has failed, when somebody surely is."""
     grace: float = 8.0
-    """For the main thread to come out of a collective by itself, before the process is ended."""
+    """For the main thread to come out of a collective by itself, before the process is ended; ten times as long
+    where the other was told to stop, since this one may have been told too and be saving."""
     meeting: float = 600.0
     """For all processes to arrive at the start."""
     collective: float = 3600.0
@@ -97,20 +99,21 @@ class Heartbeats:
     """This process's signs of life, and what it hears of the others, while `start` and `stop` enclose it.
 
     Args:
-        store: where all processes meet; used by one thread only, so a connection of its own.
+        store: where all processes meet.
         here: this process.
         patience: how long to wait for what.
         remedy: what a person types when the run broke off.
     """
 
     def __init__(self, store: Store, here: World, patience: Patience, remedy: str) -> None:
-        self._store, self._here, self._patience, self._remedy = store, here, patience, remedy
+        self.store = store
+        self._store = store.clone()  # type: ignore[attr-defined]  # who waits on the one must not still the heart
+        self._here, self._patience, self._remedy = here, patience, remedy
         self._tick = patience.beat / 4
         self.verdict: Verdict | None = None
         self._settled, self._left, self._doubt, self._wake = (threading.Event() for _ in range(4))
         self._heard = Heard()
         self._lost = ""  # what the store's connection broke with
-        self._held_by_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         self._me = Peer(here.rank, socket.gethostname(), os.getpid(), _home())
         self._next, self._host = self._introduced()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._pulse, self._watch)]
@@ -164,33 +167,22 @@ class Heartbeats:
             error: of its own.
         """
         what = error.what if isinstance(error, VitreousError) else f"{type(error).__name__}: {error}"
-        self._settle(Verdict(str(self._me), _STOPPED, next(iter(what.splitlines()), "")))
+        fate = _ASKED if isinstance(error, KeyboardInterrupt | InterruptedRun) else _FAILED
+        self._settle(Verdict(str(self._me), fate, next(iter(what.splitlines()), "")))
         self._wake.set()
 
     def _introduced(self) -> tuple[Peer, Peer | None]:
         """The next process in the ring, and the one that holds the store where that is not torchrun's own."""
-        here, patience = self._here, self._patience
+        here = self._here
         self._store.set(f"who/{here.rank}", json.dumps(asdict(self._me)))
         self._store.set(f"beat/{here.rank}", "0")
         if here.rank == 0:
             self._store.set("verdict", "")
         ring = (here.rank + 1) % here.size
-        try:
-            self._store.wait(
-                ["verdict", *(f"beat/{rank}" for rank in range(here.size))], timedelta(seconds=patience.meeting)
-            )
-        except dist.DistStoreError as error:
-            # a store that answers shows that whoever holds it is there
-            ranks = range(0 if self._held_by_torchrun else 1, here.size)
-            missing = [str(rank) for rank in ranks if not self._store.check([f"beat/{rank}"])]
-            raise ResourceError(
-                f"rank {', '.join(missing)} of {here.size} did not come within {patience.meeting:.0f} s",
-                why="its process never started, failed on its way, or cannot reach this machine",
-                remedy="look at what it said last; start every machine with the same torchrun command",
-            ) from error
+        self._store.wait(["verdict", f"beat/{ring}", "beat/0"], timedelta(seconds=self._patience.meeting))
         texts = self._store.multi_get([f"who/{ring}", "who/0"])
         following, first = (Peer(**json.loads(text)) for text in texts)
-        return following, None if self._held_by_torchrun else first
+        return following, None if held_by_torchrun() else first
 
     def _await_verdict(self, seconds: float) -> None:
         """Torchrun asks everyone to stop when one dies: that signal is not the news and must not drown it."""
@@ -249,9 +241,10 @@ class Heartbeats:
             elif heard.beat != _LEFT and quiet_next > limit:
                 why = f"it has shown no sign of life for {limit:.0f} s: killed, hanging, or cut off from the network"
                 self._settle(Verdict(str(self._next), _GONE, why))
-            if self.verdict is not None:
-                waited += tick
-            if waited > patience.grace and self.verdict is not None:
+            if self.verdict is None:
+                continue
+            waited += tick
+            if waited > patience.grace * (10 if self.verdict.fate == _ASKED else 1):
                 sys.stderr.write(f"{self._told(self.verdict)}\n")
                 sys.stderr.flush()
                 os._exit(ResourceError.exit_code)
