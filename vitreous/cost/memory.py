@@ -250,7 +250,8 @@ def _trunk(config: ResNetConfig, size: Size, again: bool) -> Kept:
         if again:
             first_in, others_in = _cells(outer) * narrow, _cells(size) * wide
             short += first_in + (units - 1) * others_in
-            tallest = max(tallest, opening - first_in, others - others_in)
+            passing = others_in + _cells(outer) * wide // 2  # gradients on their way through one unit
+            tallest = max(tallest, passing + max(opening - first_in, others - others_in))
         else:
             short += opening + (units - 1) * others
     last = _cells(size) * widths[-1] * (1 if first else 2)
