@@ -17,7 +17,7 @@ from vitreous.data.augment import augment as augmented
 from vitreous.data.augment import sample_rng
 from vitreous.data.imageset import ImageSet
 from vitreous.data.order import batch_members
-from vitreous.data.threads import in_order
+from vitreous.data.threads import at_work, in_order
 from vitreous.errors import ImageError
 from vitreous.picture.decode import reason
 from vitreous.picture.preprocess import fit
@@ -104,6 +104,7 @@ def training_batches(
         for row in rows:
             epoch, index, repeat = job.views[row]
             rng = sample_rng(seed, epoch, index, repeat)
+            at_work(images.ids[index])
             job.pixels[row] = augmented(images.read(index), rng, augment, preprocess)
         return chunk
 
@@ -183,6 +184,7 @@ def _job(
 
 
 def _fitted(images: ImageSet, index: int, preprocess: PreprocessConfig) -> np.ndarray | Failure:
+    at_work(images.ids[index])
     try:
         return fit(images.read(index), preprocess)
     except ImageError as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vitreous.console import Progress
 from vitreous.data.imageset import ImageSet
-from vitreous.data.threads import in_order, num_cores
+from vitreous.data.threads import at_work, in_order, num_cores
 from vitreous.errors import DataError, ImageError
 from vitreous.picture.decode import reason
 from vitreous.results import Failure
@@ -56,6 +56,7 @@ def unreadable_error(failures: Sequence[Failure], total: int, where: str) -> Dat
 
 
 def _failure(images: ImageSet, index: int) -> Failure | None:
+    at_work(images.ids[index])
     try:
         images.read(index)
     except ImageError as error:
