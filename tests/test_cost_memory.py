@@ -103,8 +103,10 @@ def test_blocks_computed_twice_keep_what_goes_into_them(made: Architecture) -> N
     real = held(deeper, "fused", "float32", again=True) - held(made, "fused", "float32", again=True)
     ours = [kept(each, gradient_checkpointing=True).num_bytes("float32") for each in (made, deeper)]
     assert ours[1] - ours[0] == real
-    whole, twice = (kept(find_model("vit-b16"), gradient_checkpointing=again).full for again in (False, True))
-    assert twice < whole / 2
+    whole, twice = (
+        kept(find_model("vit-b16"), gradient_checkpointing=again).num_bytes("float32") for again in (False, True)
+    )
+    assert twice < whole / 5
 
 
 @pytest.mark.parametrize("recipe", [SGD, ADAM, replace(ADAM, optimizer="lamb"), replace(SGD, momentum=0.0)])

@@ -74,7 +74,7 @@ def memory_table(config: Architecture, recipe: Recipe) -> list[str]:
     """
     both = [training_memory(config, recipe, TOGETHER, precision) for precision in ("float32", "bfloat16")]
     twice = [training_memory(config, recipe, TOGETHER, precision, True) for precision in ("float32", "bfloat16")]
-    rows = [("to train", "float32", "bfloat16")]
+    rows: list[tuple[str, ...]] = [("to train", "float32", "bfloat16")]
     moments = {"adam": "moments of Adam", "lamb": "moments of LAMB", "sgd": "momentum"}[recipe.optimizer]
     kinds = [("weights", "weights"), ("gradients", "gradients"), (moments, "moments"), ("averaged weights", "average")]
     rows += [(words, *(size(getattr(held, name)) for held in both)) for words, name in kinds if getattr(both[0], name)]
@@ -118,9 +118,8 @@ def pixel_table(config: ViTConfig) -> list[str]:
         config: as it is priced.
     """
     rows = attention_rows(config)
-    shown = [("patch", "tokens", "pairs a head", "matrices", "attention", "whole model", "times less")]
-    for row in rows:
-        shown.append(_pixel_row(row, rows[0]))
+    head_row = ("patch", "tokens", "pairs a head", "matrices", "attention", "whole model", "times less")
+    shown = [head_row, *(_pixel_row(row, rows[0]) for row in rows)]
     high, wide = config.image_size
     return [
         f"{harmless(config.name)} at {high} x {wide} px, {config.depth} blocks of {config.num_heads} heads",
