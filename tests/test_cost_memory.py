@@ -106,7 +106,7 @@ def test_blocks_computed_twice_keep_what_goes_into_them(made: Architecture) -> N
     whole, twice = (
         kept(find_model("vit-b16"), gradient_checkpointing=again).num_bytes("float32") for again in (False, True)
     )
-    assert twice < whole / 5
+    assert twice < whole / 4
 
 
 @pytest.mark.parametrize("recipe", [SGD, ADAM, replace(ADAM, optimizer="lamb"), replace(SGD, momentum=0.0)])

@@ -157,6 +157,7 @@ class Cost:
             return command(recipe.purpose, data, "--model", model, "--recipe", recipe.name), "begin it"
         counted = [] if self.images is None else ["--images", str(self.images)]
         counted += [] if self.data is None else ["--data", self.data]
+        counted += [] if self.image_size is None else ["--image-size", "x".join(map(str, as_pair(self.image_size)))]
         step = command("cost", model, "--recipe", recipe.name, *counted, "--measure")
         return step, "how long it takes on this machine"
 

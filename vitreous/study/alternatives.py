@@ -18,6 +18,7 @@ from vitreous.zoo import find_model, model_names
 
 _TOGETHER = 32  # images in one forward pass
 _BEST_KNOWN = "augreg_in21k_ft_in1k"  # weights of many architectures, trained and scored alike
+_TOYS = ("vit-test", "vit-mu16")
 _FEWER = {384: 224, 224: 160}
 
 
@@ -77,7 +78,7 @@ def alternatives(config: Architecture, recipe: Recipe) -> tuple[Alternative, ...
 def _smaller(config: Architecture) -> Iterator[Architecture]:
     """The next model with fewer parameters at the same patches, and the same one with the next larger patches."""
     known = [find_model(name) for name in model_names()]
-    alike = [_fitted(other, config) for other in known if _kind(other) == _kind(config) and other.name != "vit-test"]
+    alike = [_fitted(other, config) for other in known if _kind(other) == _kind(config) and other.name not in _TOYS]
     less = [other for other in alike if other is not None]
     fewer = [
         other for other in less if parameters(other) < 0.9 * parameters(config) and _stride(other) == _stride(config)
