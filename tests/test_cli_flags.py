@@ -17,9 +17,10 @@ from vitreous.config import TrainOptions
 from vitreous.errors import UsageError
 
 TRAINING = (
-    "--run DIR, --recipe NAME, --epochs X, --steps N, --batch-size N, --learning-rate X, --image-size N|HxW, --val X, "
-    "--bad-images WORD, --seed N, --device NAME, --threads N, --precision WORD, --micro-batch N, "
-    "--checkpoint-minutes X, --root DIR"
+    "--run DIR, --recipe NAME, --quality WORD, --objective WORD, --time TIME, --epochs X, --steps N, --batch-size N, "
+    "--learning-rate X, --set A=X,B=Y, --sweep, --train WORD, --class-weights WORD, --image-size N|HxW, --val X, "
+    "--result WORD, --bad-images WORD, --seed N, --device NAME, --threads N, --precision WORD, --micro-batch N, "
+    "--gradient-checkpointing, --compile, --parallel WORD, --checkpoint-minutes X, --keep N, --log WORD, --root DIR"
 )
 MACHINE = "--device NAME, --precision WORD, --batch-size N, --threads N"
 COMMON = "--json, --debug"
@@ -30,7 +31,8 @@ SNAPSHOT = {  # changing a line here changes what people and scripts type: it is
     "demo": f"--out DIR, --seed N, --threads N, --dry-run, {COMMON}",
     "finetune": f"DATA, --model MODEL, --dry-run, {HUB}, {TRAINING}, {COMMON}",
     "pretrain": f"DATA, --model MODEL, --dry-run, {TRAINING}, {COMMON}",
-    "resume": f"RUN, {COMMON}",
+    "resume": f"RUN, --prove, --allow-data-change, {COMMON}",
+    "replay": f"RUN, {COMMON}",
     "predict": f"MODEL, PATH..., --top N, --out FILE, --strict, {HUB}, {MACHINE}, {COMMON}",
     "evaluate": f"MODEL, DATA, --split NAME, --root DIR, {HUB}, {MACHINE}, {COMMON}",
     "convert": "SOURCE, TARGET, --to WORD, --verify, --allow-difference, --image-size N|HxW, --settings WORD,"
@@ -38,6 +40,9 @@ SNAPSHOT = {  # changing a line here changes what people and scripts type: it is
     "push": f"MODEL, TARGET, --hub-url URL, --private, {COMMON}",
     "models": f"[NAME], --weights, --family NAME, --dialect NAME, --text WORD, {COMMON}",
     "recipes": f"[NAME], {COMMON}",
+    "cost": "[MODEL], --image-size N|HxW, --classes N, --pixels, --recipe NAME, --data WORD, --images N, --epochs X, "
+    "--steps N, --batch-size N, --gradient-checkpointing, --measure, --hardware WORD, --count N, --utilisation X, "
+    f"{COMMON}",
 }
 
 

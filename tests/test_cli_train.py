@@ -129,7 +129,9 @@ def test_the_end_of_training(words: list[str], capfd: pytest.CaptureFixture[str]
 
 def test_resume_names_the_run(calls: Calls) -> None:
     assert main(["resume", "runs/a"]) == 0
-    assert calls == [("resume", ("runs/a",), {})]
+    assert main(["resume", "runs/a", "--allow-data-change"]) == 0
+    changes = [{"allow_data_change": False}, {"allow_data_change": True}]
+    assert calls == [("resume", ("runs/a",), change) for change in changes]
 
 
 def test_demo(calls: Calls, capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,8 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 TORCHLESS = ["errors", "schema", "architecture", "config", "files", "zoo", "recipe", "results", "console", "machine"]
 TORCHLESS += ["cost", "published", "pretrained", "picture", "runtime", "data", "report", "cli"]
 
-EXTRAS = {"sklearn", "mlxtend", "matplotlib", "huggingface_hub", "tensorboard", "wandb"}  # may be imported inside the function that needs them
+# may be imported inside the function that needs them
+EXTRAS = {"sklearn", "mlxtend", "matplotlib", "huggingface_hub", "tensorboard", "wandb"}
 
 FILE_LINES, FUNCTION_LINES, LOOP_LINES = 600, 80, 120
 

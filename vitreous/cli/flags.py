@@ -36,8 +36,10 @@ _METAVARS = {
     "out": "FILE",
     "recipe": "NAME",
     "root": "DIR",
+    "set": "A=X,B=Y",
     "run": "DIR",
     "split": "NAME",
+    "time": "TIME",
 }
 
 

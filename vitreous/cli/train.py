@@ -87,7 +87,7 @@ class Resume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """Do the step that ended a diverged run again, and name what was no longer a number."""
+    """Do the step that ended a diverged run again, and name what went wrong."""
 
     run: str = positional()
     """The run folder, or one of the folders in its `diverged`."""

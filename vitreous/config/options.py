@@ -34,6 +34,8 @@ class TrainOptions:
     """Images per optimiser step, in place of the recipe's."""
     learning_rate: float | Literal["auto", "find"] | None = None
     """Peak learning rate; auto is the recipe's, by its own rule for other batches; find measures one (range test)."""
+    set: str = ""
+    """Other numbers of the recipe, as weight_decay=0.05,mixup=0.2,augment.policy=three (see vitreous recipes NAME)."""
     sweep: bool = False
     """Try the recipe's learning rates on a slice of the training images first, then train on all with the best."""
     train: Trained | None = None

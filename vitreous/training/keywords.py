@@ -20,6 +20,7 @@ class TrainKeywords(TypedDict, total=False):
     steps: int | None
     batch_size: int | None
     learning_rate: float | Literal["auto", "find"] | None
+    set: str
     sweep: bool
     train: Trained | None
     class_weights: Literal["none", "balanced"] | None

@@ -19,6 +19,7 @@ from vitreous.errors import UsageError
 from vitreous.model.prepare import Policy, choose_policy, choose_threads
 from vitreous.model.recompute import recompute_blocks
 from vitreous.recipe import find_recipe, hyperrule, quality_recipe
+from vitreous.recipe.change import changed
 from vitreous.training import transfer
 from vitreous.training.masked_patch import MaskedPatch
 from vitreous.training.memory import kept_bytes, training_bytes
@@ -201,7 +202,8 @@ def resolve_recipe(verb: Verb, options: TrainOptions) -> Recipe:
 
 
 def _overridden(recipe: Recipe, options: TrainOptions) -> Recipe:
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any]
+    recipe, changes = changed(recipe, options.set), {}
     if options.epochs is not None:
         changes |= {"epochs": options.epochs, "steps": None}
     if options.steps is not None:
