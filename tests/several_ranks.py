@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch._dynamo  # building an optimiser imports it: once here, and not in every life
 import torch.nn.functional as F
+from torch.distributed import TCPStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
@@ -280,15 +281,20 @@ class Forked:
         size: of the world.
         job: called in every process.
         absent: ranks that never come.
+        port: of a store that outlives the processes, as torchrun's does; by default rank 0 holds one.
     """
 
-    def __init__(self, work: Path, size: int, job: Callable[[], object], absent: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, work: Path, size: int, job: Callable[[], object], absent: tuple[int, ...] = (), port: int | None = None
+    ) -> None:
         self.files = {r: work / f"{time.monotonic_ns()}-{r}.json" for r in range(size) if r not in absent}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port or probe.getsockname()[1])}
+        if port is not None:
+            place["TORCHELASTIC_USE_AGENT_STORE"] = "True"
         self.mark()
-        self.pids = {rank: self._fork(rank, size, port, job) for rank in self.files}
+        self.pids = {rank: self._fork(rank, size, place, job) for rank in self.files}
 
     def mark(self) -> None:
         """Count seconds from now on."""
@@ -320,14 +326,13 @@ class Forked:
         said = file.with_suffix(".err").read_text()
         return End(os.waitstatus_to_exitcode(status), time.monotonic() - self.began, self.pids[rank], said, answer)
 
-    def _fork(self, rank: int, size: int, port: int, job: Callable[[], object]) -> int:
+    def _fork(self, rank: int, size: int, place: dict[str, str], job: Callable[[], object]) -> int:
         file = self.files[rank]
         file.with_suffix(".err").touch()
         if child := os.fork():
             return child
         os.dup2(os.open(file.with_suffix(".err"), os.O_WRONLY), 2)
-        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), **place}
         code = 0
         try:
             file.write_text(json.dumps(job()))
@@ -369,6 +374,38 @@ def endless(work: Path, name: str, patience: Patience, strategy: str | None = No
                     raise InterruptedRun(f"rank {group.world.rank} has saved")
 
 
+def one_life(work: Path, life: int) -> None:
+    """Rank 0 is in no collective when rank 1 is killed in the first life, rank 2 is; the second life ends in peace.
+
+    Args:
+        work: `work/LIFE-RANK` says that it goes on.
+        life: from 0.
+    """
+    with joined("cpu", patience=HASTY) as group, StopRequests("runs/my run"):
+        group.at_work_on("runs/my run")
+        group.barrier()
+        (work / f"{life}-{group.world.rank}").write_text(str(os.getpid()))
+        while life == 0 and group.world.rank < 2:
+            time.sleep(0.05)
+        assert group.sum([group.world.rank, life]) == [3, 3 * life]
+
+
+def anew(work: Path) -> list[list[dict[str, object]]]:
+    """Both lives of processes as torchrun treats them: when one is gone it asks the rest to stop, and starts all again
+    with the store that they had."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    first = Forked(work, 3, lambda: one_life(work, 0), port=store.port)
+    while not all((work / f"0-{rank}").exists() for rank in range(3)):
+        time.sleep(0.02)
+    os.kill(first.pids[1], signal.SIGKILL)
+    first.mark()
+    time.sleep(0.1)  # the pause between two looks of torchrun
+    for rank in (0, 2):
+        os.kill(first.pids[rank], signal.SIGTERM)
+    lives = [first.ends(), Forked(work, 3, lambda: one_life(work, 1), port=store.port).ends()]
+    return [[vars(end) for end in ends] for ends in lives]
+
+
 def faults(work: Path) -> dict[str, list[dict[str, object]]]:
     """How the processes ended when one of them was killed, stopped, or failed; all cases at the same time."""
     usual, kill, stop = Patience(), signal.SIGKILL, signal.SIGSTOP
@@ -407,37 +444,16 @@ def faults(work: Path) -> dict[str, list[dict[str, object]]]:
         return dict(zip(cases, pool.map(befall, cases), strict=True))
 
 
-def under_torchrun(work: Path) -> int:
-    """A rank that torchrun started: in its first life it waits in no collective, in its second it leaves in peace."""
-    life, code = os.environ["TORCHELASTIC_RESTART_COUNT"], 0
-    try:
-        with StopRequests("runs/my run"), joined("cpu", run="runs/my run") as group:
-            rank = group.world.rank
-            (work / f"life-{life}-rank-{rank}").write_text(str(os.getpid()))
-            while life == "0":
-                time.sleep(0.05)
-            for step in range(5):
-                assert group.sum([rank, step]) == [1, 2 * step]
-    except VitreousError as error:
-        print(error, file=sys.stderr)
-        code = error.exit_code
-    (work / f"code-{life}-{os.environ['RANK']}").write_text(str(code))
-    return code
-
-
-def main() -> int:
+def main() -> None:
     asked, work = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     match asked:
-        case "under-torchrun":
-            return under_torchrun(work)
         case "faults":
-            print(json.dumps({"host": socket.gethostname(), **faults(work)}))
+            print(json.dumps({"host": socket.gethostname(), "anew": anew(work), **faults(work)}))
         case "lives":
             ends = {size: Forked(work, size, lambda size=size: life(size, work)).ends() for size in (2, 1, 4)}
             print(json.dumps({size: [vars(end) for end in of_all] for size, of_all in ends.items()}))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

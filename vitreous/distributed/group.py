@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -35,6 +34,16 @@ class Group:
     def __init__(self, here: World, device: str) -> None:
         self.world = here
         self.device = device
+        self.hearts: Heartbeats | None = None
+
+    def at_work_on(self, run: str) -> None:
+        """Say in which folder, so that the message about a lost process can name it.
+
+        Args:
+            run: the run folder.
+        """
+        if self.hearts is not None:
+            self.hearts.run = run
 
     @property
     def first(self) -> bool:
@@ -128,7 +137,7 @@ def joined(device: str, *, run: str | None = None, patience: Patience | None = N
 
     Args:
         device: "cpu", "cuda" or "auto"; with one process whatever it may use.
-        run: the run folder, for the message.
+        run: the run folder, for the message; see `Group.at_work_on`.
         patience: how long to wait for what.
 
     Raises:
@@ -140,8 +149,7 @@ def joined(device: str, *, run: str | None = None, patience: Patience | None = N
         yield Group(here, device)
         return
     group = Group(here, _own_device(device, here))
-    again = f"vitreous resume {shlex.quote(run)}" if run else "the same command"
-    hearts = _meet(here, patience, f"{again}, started by torchrun as before")
+    hearts = group.hearts = _meet(here, patience, run)
     hearts.start()
     try:
         _connect(group, hearts.store, patience)
@@ -179,15 +187,15 @@ def _own_device(device: str, here: World) -> str:
             raise UsageError(f"several processes cannot train on {other}", remedy="--device cuda or --device cpu")
 
 
-def _meet(here: World, patience: Patience, remedy: str) -> Heartbeats:
+def _meet(here: World, patience: Patience, run: str | None) -> Heartbeats:
     """Bring all processes together."""
     try:
-        return Heartbeats(meet(here, patience.meeting), here, patience, remedy)
+        return Heartbeats(meet(here, patience.meeting), here, patience, run)
     except (dist.DistError, ValueError) as error:
         raise ResourceError(
             f"the {here.size} processes did not come together",
             why=next(iter(str(error).splitlines()), type(error).__name__),
-            remedy=remedy,
+            remedy="start every machine with the same torchrun command",
         ) from error
 
 

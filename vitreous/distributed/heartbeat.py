@@ -16,6 +16,8 @@ import functools
 import json
 import os
 import re
+import shlex
+import signal
 import socket
 import sys
 import threading
@@ -102,13 +104,13 @@ class Heartbeats:
         store: where all processes meet.
         here: this process.
         patience: how long to wait for what.
-        remedy: what a person types when the run broke off.
+        run: the run folder, for the message; may be set when it is known.
     """
 
-    def __init__(self, store: Store, here: World, patience: Patience, remedy: str) -> None:
+    def __init__(self, store: Store, here: World, patience: Patience, run: str | None) -> None:
         self.store = store
         self._store = store.clone()  # type: ignore[attr-defined]  # who waits on the one must not still the heart
-        self._here, self._patience, self._remedy = here, patience, remedy
+        self._here, self._patience, self.run = here, patience, run
         self._tick = patience.beat / 4
         self.verdict: Verdict | None = None
         self._settled, self._left, self._doubt, self._wake = (threading.Event() for _ in range(4))
@@ -156,7 +158,7 @@ class Heartbeats:
             return ResourceError(
                 "the processes of the run lost each other, though every one of them shows signs of life",
                 why=next(iter(str(error).splitlines()), type(error).__name__),
-                remedy=self._remedy,
+                remedy=self._remedy(),
             )
         return None
 
@@ -185,11 +187,21 @@ class Heartbeats:
         return following, None if held_by_torchrun() else first
 
     def _await_verdict(self, seconds: float) -> None:
-        """Torchrun asks everyone to stop when one dies: that signal is not the news and must not drown it."""
-        for _ in range(2):
-            with contextlib.suppress(InterruptedRun, KeyboardInterrupt):
-                self._settled.wait(seconds)
-                return
+        """Wait for news of who is gone, as long as there is hope of any.
+
+        Torchrun sends SIGTERM to the rest when one dies, which may end a process in the middle of asking; a first
+        Ctrl-C is no reason not to ask either.
+        """
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN) if main else None
+        try:
+            for _ in range(2):
+                with contextlib.suppress(KeyboardInterrupt, InterruptedRun):
+                    self._settled.wait(seconds)
+                    return
+        finally:
+            if main:
+                signal.signal(signal.SIGTERM, before)
 
     def _pulse(self) -> None:
         """Beat, and note what the store says; ends when this process leaves or the store is lost."""
@@ -263,8 +275,12 @@ class Heartbeats:
             self._settled.set()
             self._wake.set()
 
+    def _remedy(self) -> str:
+        again = f"vitreous resume {shlex.quote(self.run)}" if self.run else "the same command"
+        return f"{again}, started by torchrun as before"
+
     def _told(self, verdict: Verdict) -> ResourceError:
-        return ResourceError(f"{verdict.who} {verdict.fate}", why=verdict.why, remedy=self._remedy)
+        return ResourceError(f"{verdict.who} {verdict.fate}", why=verdict.why, remedy=self._remedy())
 
 
 def _is_collective(error: BaseException) -> bool:
