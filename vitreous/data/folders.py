@@ -19,11 +19,12 @@ from vitreous.errors import DataError
 from vitreous.picture.decode import decode
 from vitreous.picture.sniff import FOREIGN_SUFFIXES, HEADER_BYTES, IMAGE_SUFFIXES, kind_of
 
-_SPLIT_OF = {
+SPLIT_OF = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+"""What the names of folders and shards mean, in lower case."""
 
 _LITTER = frozenset(
     {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
@@ -71,7 +72,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     folders = _subfolders(root)
     splits: dict[str, Path] = {}
     for folder in folders:
-        if split := _SPLIT_OF.get(folder.name.casefold()):
+        if split := SPLIT_OF.get(folder.name.casefold()):
             if split in splits:
                 raise DataError(
                     f"both {splits[split].name} and {folder.name} could be the {split} images",

@@ -10,12 +10,36 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from vitreous.errors import DataError
 from vitreous.results import Failure
+
+
+class Names(Sequence[str]):
+    """Names that are made when they are asked for, so that a million of them take no memory.
+
+    Args:
+        count: how many there are.
+        make: the name at a place from 0 to count - 1.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], str]) -> None:
+        self._places, self._make = range(count), make
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        chosen = self._places[place]
+        return self._make(chosen) if isinstance(chosen, int) else [self._make(each) for each in chosen]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +64,8 @@ class ImageSet:
     """Whether reading cannot fail and costs next to nothing."""
     keys: Sequence[str] = ()
     """What names each image on every machine, such as its path below the data folder; by default the ids."""
+    shards: tuple[int, ...] = ()
+    """How many consecutive images lie beside each other in each large file; empty where images lie apart."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.labels):
@@ -49,6 +75,7 @@ class ImageSet:
                 f"{self.name} has labels from {self.labels.min()} to {self.labels.max()}",
                 why=f"with {len(self.classes)} classes they must lie between 0 and {len(self.classes) - 1}",
             )
+        assert not self.shards or (min(self.shards) > 0 and sum(self.shards) == len(self)), "shards hold all images"
         object.__setattr__(self, "labels", self.labels.astype(np.int64))
         if not self.keys:
             object.__setattr__(self, "keys", self.ids)
@@ -64,7 +91,7 @@ class ImageSet:
         return np.bincount(self.labels, minlength=len(self.classes))
 
     def subset(self, indices: Iterable[int] | Int[np.ndarray, " n"], name: str | None = None) -> ImageSet:
-        """Some of the images, in the order given.
+        """Some of the images, in the order given; where that leaves shards in their order, they remain shards.
 
         Args:
             indices: places in this set.
@@ -74,12 +101,30 @@ class ImageSet:
         return dataclasses.replace(
             self,
             name=name or self.name,
-            ids=[self.ids[i] for i in chosen],
-            keys=[self.keys[i] for i in chosen],
+            ids=_chosen(self.ids, chosen),
+            keys=_chosen(self.keys, chosen),
             labels=self.labels[chosen],
             read=lambda index: self.read(int(chosen[index])),
             fingerprint=fingerprint(self.fingerprint, chosen.tolist()),
+            shards=_shards_of(chosen, self.shards),
         )
+
+
+def _chosen(names: Sequence[str], places: Int[np.ndarray, " n"]) -> Sequence[str]:
+    if isinstance(names, Names):
+        return Names(len(places), lambda place: names[int(places[place])])
+    return [names[place] for place in places]
+
+
+def _shards_of(places: Int[np.ndarray, " n"], shards: tuple[int, ...]) -> tuple[int, ...]:
+    """How many of the places lie in each shard, those with none left out; empty where the order leaves no shards."""
+    if not shards:
+        return ()
+    shard = np.searchsorted(np.cumsum(shards), places, side="right")
+    if (np.diff(shard) < 0).any():
+        return ()
+    counts = np.bincount(shard)
+    return tuple(counts[counts > 0].tolist())
 
 
 @dataclass(frozen=True, eq=False)

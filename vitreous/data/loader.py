@@ -110,7 +110,9 @@ def training_batches(
 
     def plan() -> Iterator[_Job]:
         for step in range(first_step, num_steps):
-            members = batch_members(seed=seed, step=step, batch_size=batch_size, count=len(images), repeats=repeats)
+            members = batch_members(
+                seed=seed, step=step, batch_size=batch_size, count=len(images), repeats=repeats, shards=images.shards
+            )
             for part in _pieces(wanted, micro_batch):
                 last = part.stop == wanted.stop
                 yield _job(images, preprocess, step, part, members, mates=mates, repeats=repeats, last=last)

@@ -1,4 +1,4 @@
-"""From what a person typed as DATA to labelled images: a folder of class folders, or the name of a built-in set."""
+"""From what a person typed as DATA to labelled images: class folders, tar shards, or the name of a built-in set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from vitreous.data.classes import match_classes
 from vitreous.data.folders import class_folders, split_folders
 from vitreous.data.imageset import ImageSet as ImageSet
 from vitreous.data.imageset import Splits as Splits
-from vitreous.data.readable import unreadable, unreadable_error
+from vitreous.data.readable import places_to_check, unreadable, unreadable_error
+from vitreous.data.shard_labels import class_names
+from vitreous.data.shards import find_shards, shard_set
 from vitreous.data.split import check_divisible, hold_out
 from vitreous.data.words import some
 from vitreous.errors import DataError, UsageError
@@ -43,8 +45,8 @@ def open_splits(
     """The images of a training run, each known to be readable, and what was recognised, in words.
 
     Args:
-        data: a folder of class folders, with or without train, val and test above them; the name of a built-in set;
-            an image set to split; or splits, which are returned as they are.
+        data: a folder of class folders, with or without train, val and test above them; tar shards, see
+            `find_shards`; the name of a built-in set; an image set to split; or splits, which are returned as they are.
         val: share of each class that is held out where there are no val images.
         seed: decides which.
         root: where the files of a built-in set lie.
@@ -63,7 +65,9 @@ def open_splits(
         raise DataError(
             f"there are {' and '.join(sets)} images but no train images",
             where=found.name,
-            remedy=f"one folder per class in {found.name}/train",
+            remedy="add shards called train-000.tar and so on"
+            if next(iter(sets.values())).shards
+            else f"one folder per class in {found.name}/train",
         )
     sets = {"train": train, **sets}
     _check_trainable(train)
@@ -75,6 +79,11 @@ def open_splits(
         notes.append(f"left out {len(failed):,} images that cannot be read")
         _check_trainable(sets["train"], after=" once unreadable images are left out")
     notes += [line for images in sets.values() for line in _census(images)]
+    notes += [
+        f"{images.name}: {len(checked):,} images were read to see whether all can be; training stops at one that cannot"
+        for images in sets.values()
+        if len(checked := places_to_check(images)) < len(images)
+    ]
     if "val" not in sets:
         whole = sets["train"]
         sets["train"], sets["val"] = hold_out(whole, val, seed)
@@ -89,8 +98,8 @@ def open_images(data: str | Path | ImageSet | Splits, *, split: str | None = Non
     """The labelled images to evaluate a model on; where there was a choice, what was taken is said aloud.
 
     Args:
-        data: a folder of class folders, with or without train, val and test above them; the name of a built-in set;
-            an image set; or splits.
+        data: a folder of class folders, with or without train, val and test above them; tar shards, see
+            `find_shards`; the name of a built-in set; an image set; or splits.
         split: train, val or test; by default the first there is of test, val and train.
         root: where the files of a built-in set lie.
 
@@ -131,6 +140,8 @@ def _find(data: str | Path | ImageSet | Splits, root: str | None, *, keep_empty:
         return found
     if root is not None:
         raise UsageError(f"--root is for built-in sets ({', '.join(builtin_names())}), and {data} is none")
+    if shards := find_shards(str(data)):
+        return _sharded(str(data), shards)
     path = _folder(Path(data).expanduser(), str(data))
     found = _Found(str(data), {})
     for part, folder in (split_folders(path) or {"all": path}).items():
@@ -139,6 +150,16 @@ def _find(data: str | Path | ImageSet | Splits, root: str | None, *, keep_empty:
         found.sets[part], notes = class_folders(folder, name, keep_empty=keep_empty and must_learn)
         found.notes += notes
     found.sets = {part: found.sets[part] for part in ("all", "train", "val", "test") if part in found.sets}
+    return found
+
+
+def _sharded(typed: str, shards: dict[str, list[Path]]) -> _Found:
+    found = _Found(typed, {})
+    for part in [part for part in ("all", "train", "val", "test") if part in shards]:
+        paths, name = shards[part], typed if len(shards) == 1 else f"{typed} ({part})"
+        folders = [paths[0].parent, Path(typed).expanduser()]  # of CLIP_benchmark's sets the names lie above the parts
+        found.sets[part], notes = shard_set(paths, name, class_names(*folders))
+        found.notes += [f"{name}: {len(paths):,} tar shards", *notes]
     return found
 
 
@@ -169,10 +190,12 @@ def _check_trainable(train: ImageSet, after: str = "") -> None:
         raise DataError(
             f"no images in {len(empty)} of {len(train.classes)} classes{after}: {some(empty)}",
             where=train.name,
-            remedy="put images into these folders, or remove them",
+            remedy="add images of these classes" if train.shards else "put images into these folders, or remove them",
         )
     if len(train.classes) < 2:
         only = train.classes[0]
+        if train.shards:
+            raise DataError(f"every label is {only}", where=train.name, why="a classifier needs two or more classes")
         inside = sorted({key.split("/")[1] for key in train.keys if key.count("/") > 1})
         raise DataError(
             f"there is only one class: {only}",
@@ -191,7 +214,7 @@ def _readable(
     found = dict(zip(sets, unreadable(list(sets.values())), strict=True))
     failed = tuple(failure for failures in found.values() for failure in failures.values())
     if failed and bad_images == "error":
-        raise unreadable_error(failed, sum(map(len, sets.values())), where)
+        raise unreadable_error(failed, sum(len(places_to_check(images)) for images in sets.values()), where)
     good = {
         part: images.subset(index for index in range(len(images)) if index not in found[part])
         if found[part]

@@ -1,0 +1,202 @@
+"""Labelled images in tar shards in WebDataset's layout: named one by one, by a pattern, or by the folder they lie in.
+
+Members are read where they lie, by offset and size; none is written to disk, and none is unpickled.
+"""
+
+from __future__ import annotations
+
+import bisect
+import errno
+import functools
+import glob
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from unicodedata import normalize
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from vitreous.data.folders import SPLIT_OF, natural_key
+from vitreous.data.imageset import ImageSet, Names, fingerprint
+from vitreous.data.shard_index import ShardIndex, index_shards
+from vitreous.data.shard_labels import classes_of
+from vitreous.data.tar import OpenFile
+from vitreous.data.words import some
+from vitreous.errors import DataError, ImageError
+from vitreous.picture.decode import decode
+
+_OPEN_FILES = 128  # shards held open at a time: two for each lane, far below what systems allow
+_MOST_SHARDS = 1_000_000
+
+_WILD = re.compile(r"[*?\[]")
+_COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
+
+
+def find_shards(typed: str) -> dict[str, list[Path]]:
+    """The tar shards that DATA means, by train, val and test, or all; empty where it means none.
+
+    Args:
+        typed: a tar file, a pattern with `{000..146}`, `{a,b}`, `*` or `?`, or a folder of tar files, or of folders
+            called train, val and test with tar files in them.
+
+    Raises:
+        DataError: shards of a numbered row are missing, or they are compressed.
+    """
+    path = Path(typed).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if _COMPRESSED.search(typed):
+        raise DataError(
+            "compressed tar files cannot be read at any place",
+            where=typed,
+            remedy="decompress them, with gunzip or zstd -d: photographs are compressed already",
+        )
+    if not typed.lower().endswith(".tar"):
+        return {}
+    if path.is_file():
+        return _by_name([path])
+    if "{" not in typed and not _WILD.search(typed):
+        return {}
+    expanded = list(dict.fromkeys(itertools.islice(_expanded(str(path)), _MOST_SHARDS + 1)))
+    if len(expanded) > _MOST_SHARDS:
+        raise DataError(f"more than {_MOST_SHARDS:,} shards", where=typed)
+    found = [
+        Path(each) for pattern in expanded for each in (glob.glob(pattern) if _WILD.search(pattern) else [pattern])
+    ]
+    if missing := [str(each) for each in found if not each.is_file()]:
+        raise DataError(f"{len(missing):,} of {len(found):,} shards are missing", where=typed, why=some(missing))
+    if not found:
+        raise DataError("no file has such a name", where=typed)
+    return _by_name(found)
+
+
+def shard_set(paths: Sequence[Path], name: str, known: Sequence[str] | None) -> tuple[ImageSet, list[str]]:
+    """The images in some shards, and what to tell about them.
+
+    Args:
+        paths: of tar files; their order counts.
+        name: what to call the set.
+        known: all class names, in the order of the numbers that stand for them in labels; None where nobody told.
+
+    Raises:
+        DataError: a shard is damaged, or an image has no label or one that cannot be understood.
+    """
+    index = index_shards(paths)
+    notes = index.notes(name)
+    _check_labels(index, paths, name)
+    classes, table = classes_of(index.texts, known, name)
+    if known is not None and (unused := set(known) - set(classes)):
+        notes.append(f"{name}: no images of {len(unused):,} of {len(known):,} classes: {some(sorted(unused))}")
+    return _as_set(name, paths, index, classes, table[index.labels]), notes
+
+
+def _in_folder(folder: Path) -> dict[str, list[Path]]:
+    """Shards directly in a folder, or in its folders train, val and test."""
+    folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    if tars := _tars(folder):
+        return {} if folders else _by_name(tars)  # beside class folders a tar file is but a file
+    parts = {SPLIT_OF.get(entry.name.casefold(), ""): _tars(entry) for entry in folders}
+    return {part: tars for part, tars in parts.items() if part and tars}
+
+
+def _tars(folder: Path) -> list[Path]:
+    names = [name for name in os.listdir(folder) if name.lower().endswith(".tar") and not name.startswith(".")]
+    return [folder / name for name in sorted(names, key=natural_key) if (folder / name).is_file()]
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Shards by the part that their names begin with, as in train-000.tar; or all together."""
+    parts: dict[str, list[Path]] = {}
+    for path in sorted(paths, key=lambda path: natural_key(path.as_posix())):
+        word = re.match(r"[a-z]*", path.name.casefold())
+        parts.setdefault(SPLIT_OF.get(word[0] if word else "", "all"), []).append(path)
+    if "all" in parts and len(parts) > 1:
+        raise DataError(
+            f"some shards are named after {' and '.join(part for part in parts if part != 'all')}, but not"
+            f" {some(path.name for path in parts['all'])}",
+            where=str(paths[0].parent),
+            remedy="name the shards with a pattern that leaves the others out",
+        )
+    return parts
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    """All that a pattern's braces stand for: {000..146} counts, {a,b} lists."""
+    if not (braces := re.search(r"\{([^{}]*)\}", pattern)):
+        yield pattern
+        return
+    inside = braces[1]
+    options: Iterable[str] = inside.split(",")
+    if numbers := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
+        first, last = int(numbers[1]), int(numbers[2])
+        width = max(len(numbers[1]), len(numbers[2])) if "0" in (numbers[1][0], numbers[2][0]) else 1
+        options = (f"{number:0{width}d}" for number in range(first, last + 1))
+    for option in options:
+        yield from _expanded(f"{pattern[: braces.start()]}{option}{pattern[braces.end() :]}")
+
+
+def _check_labels(index: ShardIndex, paths: Sequence[Path], name: str) -> None:
+    """Refuse shards without images, and images without labels."""
+    if not len(index.offsets):
+        kinds = ", ".join(sorted(index.left_out))
+        raise DataError("there are no images in the shards", where=name, why=f"they hold {kinds}" if kinds else None)
+    unlabelled = np.flatnonzero(index.labels < 0)
+    if len(unlabelled):
+        shard = paths[int(np.searchsorted(np.cumsum(index.counts), unlabelled[0], side="right"))]
+        raise DataError(
+            f"{len(unlabelled):,} of {len(index.offsets):,} images have no label",
+            where=f"{shard}/{index.name(int(unlabelled[0]))}",
+            why="beside KEY.jpg must lie KEY.cls with a number or a class name, or KEY.json with a label in it",
+        )
+
+
+def _as_set(
+    name: str, paths: Sequence[Path], index: ShardIndex, classes: tuple[str, ...], labels: Int[np.ndarray, " N"]
+) -> ImageSet:
+    ends: list[int] = np.cumsum(index.counts).tolist()
+    above = os.path.commonpath([path.parent.absolute() for path in paths])
+    shards = [path.absolute().relative_to(above).as_posix() for path in paths]
+    seen = [_state(path.stat()) for path in paths]
+
+    def shard_of(place: int) -> int:
+        return bisect.bisect_right(ends, place)
+
+    ids = Names(len(labels), lambda place: f"{paths[shard_of(place)]}/{index.name(place)}")
+    keys = Names(len(labels), lambda place: f"{shards[shard_of(place)]}/{normalize('NFC', index.name(place))}")
+
+    @functools.lru_cache(_OPEN_FILES)
+    def opened(shard: int) -> OpenFile:
+        file = OpenFile(paths[shard])
+        if _state(file.status) != seen[shard]:
+            raise OSError(errno.ESTALE, "it has changed since its headers were read")
+        return file
+
+    def read(place: int) -> UInt8[np.ndarray, "H W 3"]:
+        try:
+            content = opened(shard_of(place)).read(int(index.offsets[place]), int(index.sizes[place]))
+        except OSError as error:
+            raise ImageError("the shard cannot be read", where=ids[place], why=error.strerror) from error
+        return decode(content, name=ids[place])
+
+    content = hashlib.sha256()
+    for array in (labels, index.sizes, index.name_ends, index.names):
+        content.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return ImageSet(
+        name=name,
+        classes=classes,
+        ids=ids,
+        labels=labels,
+        read=read,
+        fingerprint=fingerprint(classes, shards, index.counts.tolist(), content.hexdigest()),
+        keys=keys,
+        shards=tuple(count for count in index.counts.tolist() if count),
+    )
+
+
+def _state(status: os.stat_result) -> tuple[int, int]:
+    """What changes when a file is written again."""
+    return status.st_size, status.st_mtime_ns

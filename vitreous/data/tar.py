@@ -1,0 +1,244 @@
+"""The members of a tar file, found by its headers alone: nothing is unpacked, and no name in it becomes a path.
+
+Only ordinary files count. Links, devices, sparse files and names that lead out of a folder are left out and counted.
+Formats: POSIX.1-1988 (ustar), POSIX.1-2001 (pax), GNU (long names, large sizes) and what came before them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from vitreous.errors import DataError
+
+UNENDED = "without an end mark"
+"""Counted for a tar file that ends behind a whole member, but without the zeros that should follow."""
+
+Read = Callable[[int, int], bytes]
+"""Gives the bytes of a file from an offset on, as many as are asked for, or fewer at its end."""
+
+_BLOCK = 512
+_READ_AHEAD = 4096  # a header, the label behind it and the next header come with one call
+_EXTENSION_LIMIT = 2**20  # bytes of a pax or long-name header, far beyond any real one
+
+_FILES, _FOLDER, _SPARSE = (b"0", b"\0", b"7"), b"5", b"S"
+_BODILESS = {b"1": "links", b"2": "links", b"3": "devices", b"4": "devices", b"6": "pipes"}
+_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", (b"x", b"X"), b"g"
+
+
+class Member(NamedTuple):
+    """One ordinary file in a tar file."""
+
+    name: str
+    """With `/` between; never absolute, never with `..`."""
+    start: int
+    """Offset of its content in the tar file."""
+    size: int
+    """In bytes."""
+
+
+class OpenFile:
+    """A file open for reading at any place, from any number of threads; it closes when nobody holds it any more.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        weakref.finalize(self, os.close, self._descriptor)
+        self._lock = threading.Lock()
+        self.status = os.fstat(self._descriptor)
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes from an offset on, fewer only at the end of the file.
+
+        Args:
+            start: offset in bytes.
+            size: in bytes.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        content = self._some(start, size)
+        while len(content) < size and (more := self._some(start + len(content), size - len(content))):
+            content += more
+        return content
+
+    def _some(self, start: int, size: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, size, start)
+        with self._lock:  # Windows has one place in a file for all threads
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+            return os.read(self._descriptor, size)
+
+
+class _Entry(NamedTuple):
+    """What a header says, and the extension headers before it."""
+
+    kind: bytes
+    name: str
+    start: int
+    size: int
+    end: int
+    """Where the next header is."""
+    sparse: bool
+
+
+def nearby(file: OpenFile) -> Read:
+    """Reads of an open file that get what lies just behind with the same system call.
+
+    Args:
+        file: read by one thread.
+    """
+    held, at = b"", 0
+
+    def read(start: int, size: int) -> bytes:
+        nonlocal held, at
+        if start < at or start + size > at + len(held):
+            held, at = file.read(start, max(size, _READ_AHEAD)), start
+        return held[start - at : start - at + size]
+
+    return read
+
+
+def members(read: Read, length: int, where: str, left_out: Counter[str]) -> Iterator[Member]:
+    """Every ordinary file in a tar file, in the order they lie in it.
+
+    Args:
+        read: of the tar file.
+        length: of the tar file, in bytes.
+        where: its path, for errors.
+        left_out: what does not count as a file is added here, by kind.
+
+    Raises:
+        DataError: this is no tar file, or it is damaged or cut off.
+    """
+    at = 0
+    while (entry := _entry(read, at, where)) is not None:
+        if entry.start + entry.size > length:
+            raise _cut_off(where, f"{entry.name} ends at byte {entry.start + entry.size:,} of {length:,}")
+        name, at = entry.name, entry.end
+        if entry.kind in _BODILESS:
+            left_out[_BODILESS[entry.kind]] += 1
+        elif entry.sparse:
+            left_out["sparse files"] += 1
+        elif entry.kind not in (*_FILES, _FOLDER):
+            left_out["members of unknown kinds"] += 1
+        elif name.startswith("/") or ".." in name.split("/"):
+            left_out["names that lead out of the folder"] += 1
+        elif entry.kind != _FOLDER and not name.endswith("/"):
+            yield Member(name.removeprefix("./"), entry.start, entry.size)
+    if at >= length:
+        left_out[UNENDED] += 1
+
+
+def _entry(read: Read, at: int, where: str) -> _Entry | None:
+    """The member whose first header is at an offset; None at the end of the tar file."""
+    told: dict[str, str] = {}  # by extension headers, of the header behind them
+    while header := read(at, _BLOCK):
+        if not header.strip(b"\0"):
+            return None
+        size = _checked_size(header, where, at)
+        kind, start = header[156:157], at + _BLOCK
+        if kind in (_LONG_NAME, _LONG_LINK, _PAX_GLOBAL, *_PAX):
+            if size > _EXTENSION_LIMIT:
+                raise _damaged(where, at, f"an extended header of {size:,} bytes")
+            content = read(start, size)
+            if kind == _LONG_NAME:
+                told["path"] = _text(content)
+            elif kind in _PAX:
+                told |= _records(content, where, at)
+            at = start + _padded(size)
+            continue
+        if "size" in told:
+            size = _number(told["size"].encode(), 10, where, at)
+        name = told.get("path") or _short_name(header)
+        if kind == _SPARSE:
+            start = _behind_sparse_map(read, header, start)
+        if kind in _BODILESS or kind == _FOLDER or name.endswith("/"):
+            size = 0  # such headers may state a size, but nothing follows them
+        sparse = kind == _SPARSE or any(key.startswith("GNU.sparse.") for key in told)
+        return _Entry(kind, name, start, size, start + _padded(size), sparse)
+    if at == 0 or told:
+        raise _cut_off(where, "it is empty (0 bytes)" if at == 0 else "the last header is only half there")
+    return None
+
+
+def _checked_size(header: bytes, where: str, at: int) -> int:
+    """The size a header states, if its checksum holds."""
+    if len(header) < _BLOCK:
+        raise _cut_off(where, "the last header is only half there")
+    # nearly all of a header is zero bytes, and Python adds up slowly
+    found = sum(header.replace(b"\0", b"")) - sum(header[148:156]) + 8 * ord(" ")
+    if found != _number(header[148:156], 8, where, at):
+        raise _damaged(where, at, "the header's checksum is wrong")
+    field = header[124:136]
+    if field[0] == 0x80:  # GNU: larger than eleven octal digits can say
+        return int.from_bytes(field[1:], "big")
+    return _number(field, 8, where, at)
+
+
+def _number(field: bytes, base: int, where: str, at: int) -> int:
+    digits = field.partition(b"\0")[0].strip()
+    if digits and not digits.isdigit():
+        raise _damaged(where, at, f"{_text(digits[:20])!r} where a number should be")
+    try:
+        return int(digits or b"0", base)
+    except ValueError as error:
+        raise _damaged(where, at, str(error)) from error
+
+
+def _short_name(header: bytes) -> str:
+    name, prefix = _text(header[:100]), _text(header[345:500])
+    return f"{prefix}/{name}" if prefix and header[257:263] == b"ustar\0" else name
+
+
+def _records(content: bytes, where: str, at: int) -> dict[str, str]:
+    """The records of a pax header, each `LENGTH KEY=VALUE` and a line end."""
+    records = {}
+    while content.strip(b"\0"):
+        length = _number(content.partition(b" ")[0], 10, where, at)
+        key, equals, value = content[:length].partition(b" ")[2].partition(b"=")
+        if not equals or not value.endswith(b"\n"):
+            raise _damaged(where, at, "an extended header that cannot be read")
+        records[_text(key)] = _text(value[:-1])
+        content = content[length:]
+    return records
+
+
+def _behind_sparse_map(read: Read, header: bytes, start: int) -> int:
+    """Where the content of a GNU sparse file begins: its map may go on for any number of blocks."""
+    goes_on = header[482:483]
+    while goes_on == b"\1":
+        goes_on = read(start, _BLOCK)[504:505]
+        start += _BLOCK
+    return start
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _damaged(where: str, at: int, why: str) -> DataError:
+    if at == 0:
+        return DataError("this is not a tar file", where=where, why=why, remedy="shards are tar files, not compressed")
+    return DataError(
+        "the shard is damaged", where=where, why=f"at byte {at:,}: {why}", remedy="fetch or write it again"
+    )
+
+
+def _cut_off(where: str, why: str) -> DataError:
+    return DataError("the shard is cut off", where=where, why=why, remedy="fetch or write it again")
