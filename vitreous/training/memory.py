@@ -1,17 +1,66 @@
-"""How many bytes training takes: what waits for the backward pass, and what stands behind every weight."""
+"""How many bytes training takes: by arithmetic for this package's models, by counting for anybody else's."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vitreous.architecture import Size
+from vitreous.architecture import Architecture, Size
 from vitreous.config import Recipe
+from vitreous.cost import kept, training_memory
+from vitreous.model.attention import Form
+from vitreous.model.prepare import Precision
 
 _UNKNOWN = 16e6  # bytes for one image of a module that only real tensors can go through
+
+
+@dataclass(frozen=True)
+class How:
+    """How a model is run, as far as memory depends on it."""
+
+    precision: Precision
+    attention: Form
+    recompute: bool
+
+
+def image_bytes(module: nn.Module, architecture: Architecture | None, size: Size, how: How) -> float:
+    """About how many bytes one image leaves waiting for the backward pass.
+
+    Args:
+        module: what is trained.
+        architecture: of the network in it; None for a person's own module.
+        size: (height, width) of the images in pixels.
+        how: it is run.
+    """
+    if architecture is None:
+        return kept_bytes(module, size)
+    each = kept(architecture, size, form=how.attention, gradient_checkpointing=how.recompute)
+    return float(each.num_bytes(how.precision))
+
+
+def peak_memory(
+    module: nn.Module, architecture: Architecture | None, size: Size, recipe: Recipe, micro_batch: int, how: How
+) -> float:
+    """About how many bytes training takes at its height, besides PyTorch itself and the images.
+
+    Args:
+        module: what is trained.
+        architecture: of the network in it; None for a person's own module.
+        size: (height, width) of the images in pixels.
+        recipe: names the optimiser, what is trained, and whether weights are averaged.
+        micro_batch: images in one forward pass.
+        how: it is run.
+    """
+    if architecture is None:
+        return training_bytes(module, recipe, micro_batch, kept_bytes(module, size))
+    found = training_memory(
+        architecture, recipe, micro_batch, how.precision, how.recompute, image_size=size, form=how.attention
+    )
+    return float(found.peak)
 
 
 def kept_bytes(model: nn.Module, size: Size, channels: int = 3) -> float:
@@ -44,7 +93,7 @@ def training_bytes(model: nn.Module, recipe: Recipe, micro_batch: int, per_image
     """
     learned = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     still = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
-    copies = 2 + (2 if recipe.optimizer == "adam" else 1) + (1 if recipe.average_decay else 0)
+    copies = 2 + (1 if recipe.optimizer == "sgd" else 2) + (1 if recipe.average_decay else 0)
     return copies * learned + still + micro_batch * per_image
 
 

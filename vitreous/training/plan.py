@@ -22,7 +22,7 @@ from vitreous.recipe import find_recipe, hyperrule, quality_recipe
 from vitreous.recipe.change import changed
 from vitreous.training import transfer
 from vitreous.training.masked_patch import MaskedPatch
-from vitreous.training.memory import kept_bytes, training_bytes
+from vitreous.training.memory import How, image_bytes, peak_memory
 from vitreous.training.microbatch import choose_micro_batch
 from vitreous.training.spelled import spelled_config
 from vitreous.training.start import Model as Model
@@ -139,10 +139,9 @@ def make_plan(
     transfer.begin(start.module, recipe, seed=options.seed)
     if options.gradient_checkpointing:
         recompute_blocks(start.module)
-    worker = start.module.vit if isinstance(start.module, MaskedPatch) else start.module
-    each = kept_bytes(worker, start.card.preprocess.image_size)
     if choices is None:
-        choices = _measured(start, options, device, count, each)
+        choices = _measured(start, options, device, count)
+    policy = _policy(choices["policy"], group)
     micro_batch = min(options.micro_batch or int(choices["micro_batch"]), count)
     if choices.get("learning_rate"):
         recipe = dataclasses.replace(recipe, learning_rate=choices["learning_rate"], learning_rate_for=None)
@@ -159,9 +158,16 @@ def make_plan(
         spelled=None if isinstance(data, str | Path) and isinstance(model, str | Path) else _spelled(data, model),
         random=start.random,
         card=start.card,
-        policy=_policy(choices["policy"], group),
+        policy=policy,
         micro_batch=micro_batch,
-        memory=training_bytes(start.module, recipe, micro_batch, each),
+        memory=peak_memory(
+            start.module,
+            start.card.architecture,
+            start.card.preprocess.image_size,
+            recipe,
+            micro_batch,
+            _how(policy, options),
+        ),
         total_steps=_total_steps(recipe, len(splits.train)),
         threads=torch.get_num_threads(),
         world_size=group.world.size,
@@ -231,15 +237,20 @@ def _for_data(recipe: Recipe, options: TrainOptions, splits: Splits) -> Recipe:
     return recipe
 
 
-def _measured(start: Start, options: TrainOptions, device: str, share: int, each: float) -> dict[str, Any]:
+def _measured(start: Start, options: TrainOptions, device: str, share: int) -> dict[str, Any]:
     """Threads, precision and micro-batch, chosen by measuring the network that does the work."""
     worker = start.module.vit if isinstance(start.module, MaskedPatch) else start.module
     if options.threads is None:
         torch.set_num_threads(choose_threads(worker, for_="training", device=device))
     policy = choose_policy(worker, for_="training", device=device, precision=options.precision)
     size = start.card.preprocess.image_size
+    each = image_bytes(worker, start.card.architecture, size, _how(policy, options))
     micro = options.micro_batch or choose_micro_batch(worker, size, policy, largest=share, bytes_each=each)
     return {"policy": dataclasses.asdict(policy), "micro_batch": micro, "threads": torch.get_num_threads()}
+
+
+def _how(policy: Policy, options: TrainOptions) -> How:
+    return How(policy.precision, policy.attention, options.gradient_checkpointing)
 
 
 def _policy(facts: dict[str, Any], group: Group) -> Policy:
