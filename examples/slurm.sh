@@ -37,4 +37,4 @@ exec srun --kill-on-bad-exit=1 torchrun \
   --rdzv-id "$SLURM_JOB_ID" \
   --rdzv-backend c10d \
   --rdzv-endpoint "$HEAD:29500" \
-  -m vitreous "${WORDS[@]}"
+  -m -- vitreous "${WORDS[@]}"

@@ -1,4 +1,4 @@
-"""The examples for clusters are well-formed and give vitreous flags that exist."""
+"""The examples for clusters are well-formed, and torchrun and vitreous both take the words they are given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from torch.distributed.run import parse_args
 
 from vitreous.cli.flags import parse
 from vitreous.cli.menu import VERBS
@@ -19,20 +20,32 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def commands(text: str) -> list[list[str]]:
-    """Every verb of vitreous with its words: in shell arrays, and behind `-m vitreous`."""
-    joined = text.replace("\\\n", " ").replace("$RUN", "runs/x").replace("$DATA", "photos/")
-    found = re.findall(r"WORDS=\((.+)\)", joined) + re.findall(r"-m vitreous ([a-z].*)", joined)
-    return [shlex.split(words) for words in found]
+    """Every torchrun command, once for each array of words that it may be given."""
+    plain = re.sub(r"\\\n\s*", "", text)
+    for name, value in {"RUN": "runs/x", "DATA": "photos/", "HEAD": "node-1", "SLURM_NNODES": "4"}.items():
+        plain = plain.replace(f"${name}", value)
+    arrays = re.findall(r"WORDS=\((.+)\)", plain) or [""]
+    started = re.findall(r"^.*?\btorchrun (--.+ vitreous .+)$", plain, re.M)
+    return [shlex.split(words.replace('"${WORDS[@]}"', array)) for words in started for array in arrays]
 
 
 @pytest.mark.parametrize(("name", "count"), [("slurm.sh", 2), ("kubernetes.yaml", 2), ("README.md", 3)])
-def test_examples_name_verbs_flags_and_recipes_that_exist(name: str, count: int) -> None:
+def test_torchrun_and_vitreous_take_the_words_they_are_given(name: str, count: int) -> None:
     found = commands((EXAMPLES / name).read_text(encoding="utf-8"))
     assert len(found) == count
-    for verb, *words in found:
-        parse(verb_class(VERBS[verb]), words, name=verb, example="")
-        if "--recipe" in words:
-            find_recipe(words[words.index("--recipe") + 1])
+    for words in found:
+        torchrun = parse_args(words)
+        assert (torchrun.module, torchrun.training_script) == (True, "vitreous")
+        verb, *flags = torchrun.training_script_args
+        parse(verb_class(VERBS[verb]), flags, name=verb, example="")
+        if "--recipe" in flags:
+            find_recipe(flags[flags.index("--recipe") + 1], verb)
+
+
+def test_without_the_two_dashes_torchrun_would_refuse(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_args(["--nproc-per-node", "2", "-m", "vitreous", "pretrain", "photos/", "--run", "runs/x"])
+    assert "ambiguous option: --run could match" in capsys.readouterr().err
 
 
 def test_the_scripts_are_valid_shell() -> None:
