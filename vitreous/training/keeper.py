@@ -81,6 +81,8 @@ class Keeper:
             self._save_shards(state, final)
         elif self._group.first:
             self._saver.save(state, final=final)
+        if final:
+            self._group.barrier()  # nobody leaves before everything is on disk
 
     def keep_evidence(self, run: Path, done: Done, at: Setting) -> Path | None:
         """Keep the batch of a step that was not done, and the state it was not done in; None where that failed.

@@ -12,6 +12,7 @@ from torch import nn
 
 from vitreous import console
 from vitreous.distributed import Group
+from vitreous.errors import VitreousError
 from vitreous.results import EpochRecord
 from vitreous.schema import to_json
 from vitreous.training.average import Average
@@ -128,7 +129,7 @@ def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: G
             else:
                 kept = keeper.keep_evidence(folder.path, done, _setting(plan, done))
                 if done.verdict is Verdict.STOP:
-                    raise watch.explain(_setting(plan, done), run=folder.path, evidence=kept)
+                    raise _by_first(group, watch.explain(_setting(plan, done), run=folder.path, evidence=kept))
                 progress.note(f"  {watch.skipping(done.step, done.loss)}")
             forecast.step(now - tick)
             tick = now
@@ -149,8 +150,8 @@ def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: G
                 state = State(done_steps, {}, {}, {}, clock.seconds(), meter.state(), watch.state(), score)
                 keeper.save(state, final=asked or done_steps == total)
                 saved = time.monotonic()
-            if asked and done_steps < total:
-                raise stop.interruption(saved=f"after step {done_steps:,} of {total:,}")
+            if asked:
+                raise _by_first(group, stop.interruption(saved=f"after step {done_steps:,} of {total:,}"))
             tick = time.monotonic()
     assert max(first, done_steps) == total, "the data ended before the run did"
     stop.deferred = False
@@ -204,6 +205,12 @@ def _record(plan: Plan, engine: Engine, average: Average | None, meter: Meter, d
         val_loss=val_loss,
         val_accuracy=val_accuracy,
     )
+
+
+def _by_first(group: Group, error: VitreousError) -> VitreousError:
+    """An error that all processes leave with, and the first one tells."""
+    error.told = not group.first
+    return error
 
 
 def _agreed(group: Group, asked: bool, due: bool) -> tuple[bool, bool]:

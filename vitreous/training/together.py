@@ -29,6 +29,7 @@ def held(path: Path, group: Group) -> Iterator[tuple[RunFolder | Onlooker, StopR
         group: the processes that train together; all but the first fall silent for a while.
     """
     threads = torch.get_num_threads()
+    group.at_work_on(str(path))
     folder = RunFolder(path) if group.world.rank == 0 else Onlooker(path)
     with contextlib.ExitStack() as stack:
         stack.callback(torch.set_num_threads, threads)
