@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -34,10 +34,10 @@ class Names(Sequence[str]):
         return len(self._places)
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, place: SupportsIndex) -> str: ...
     @overload
     def __getitem__(self, place: slice) -> Sequence[str]: ...
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+    def __getitem__(self, place: SupportsIndex | slice) -> str | Sequence[str]:
         chosen = self._places[place]
         return self._make(chosen) if isinstance(chosen, int) else [self._make(each) for each in chosen]
 

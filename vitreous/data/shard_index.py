@@ -37,6 +37,7 @@ _LARGEST_LABEL = 2**20  # bytes of a .cls or .json member
 State = list[list[str | int]]
 """Path, size in bytes and time of change in nanoseconds of every shard: what the index was made from."""
 
+_WAITING = 8  # threads: reading headers is waiting for a disk or a network, hardly work
 _FORMAT = 1  # raised when what the cache holds, or how members are understood, changes
 
 
@@ -99,7 +100,7 @@ def index_shards(paths: Sequence[Path]) -> ShardIndex:
     if remembered is not None:
         return remembered
     parts = []
-    workers = num_cores()
+    workers = max(_WAITING, num_cores())
     with (
         Progress("reading the headers of shards", len(paths), "shards") as progress,
         closing(in_order(index_shard, paths, workers=workers, ahead=2 * workers)) as indexed,

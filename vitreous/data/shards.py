@@ -30,7 +30,7 @@ from vitreous.errors import DataError, ImageError
 from vitreous.picture.decode import decode
 
 _OPEN_FILES = 128  # shards held open at a time: two for each lane, far below what systems allow
-_MOST_SHARDS = 1_000_000
+_MOST_SHARDS = 100_000
 
 _WILD = re.compile(r"[*?\[]")
 _COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)

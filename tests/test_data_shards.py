@@ -1,0 +1,566 @@
+"""Tar shards: found, indexed by their headers, read where they lie, and trained on in an order no machine changes."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import tarfile
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_photos import CLASSES
+from tar_shards import dot, number_in, write_shards, write_striped_shards, write_tar
+
+import vitreous as vt
+from vitreous.config import AugmentConfig, PreprocessConfig
+from vitreous.data import shard_index
+from vitreous.data.imageset import ImageSet
+from vitreous.data.loader import training_batches
+from vitreous.data.order import num_lanes
+from vitreous.data.readable import places_to_check
+from vitreous.data.shard_index import index_shard, index_shards
+from vitreous.data.shard_labels import class_names, classes_of
+from vitreous.data.shards import find_shards, shard_set
+from vitreous.data.sources import open_images, open_splits
+from vitreous.data.split import hold_out
+from vitreous.data.tar import Member, OpenFile, members, nearby
+from vitreous.errors import DataError, ImageError
+
+FRAME = PreprocessConfig(image_size=(6, 10), crop_ratio=1.0, interpolation="bilinear")
+
+
+def listed(path: Path) -> tuple[list[Member], Counter[str]]:
+    """The members found in a tar file, and what was left out."""
+    left_out: Counter[str] = Counter()
+    file = OpenFile(path)
+    return list(members(nearby(file), file.status.st_size, str(path), left_out)), left_out
+
+
+def opened(folder: Path) -> ImageSet:
+    """The images in all shards of a folder."""
+    return shard_set(sorted(folder.glob("*.tar")), str(folder), class_names(folder))[0]
+
+
+def refused(data: object, **options: Any) -> DataError:
+    with pytest.raises(DataError) as caught:
+        open_splits(data, **{"val": 0.2, "seed": 0, **options})  # type: ignore[arg-type]
+    return caught.value
+
+
+# ---------------------------------------------------------------- members
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_members_are_where_python_finds_them(tmp_path: Path, format: int) -> None:
+    names = ["0.png", "./1.png", "deep/er/2.png", f"{'long' * 20}/{'name' * 20}.png", "Käse/日本.png"]
+    if format != tarfile.USTAR_FORMAT:
+        names.append(f"{'x' * 300}/{'y' * 5000}.cls")
+    path = write_tar(tmp_path / "a.tar", [(name, bytes(513 * n)) for n, name in enumerate(names)], format)
+    found, left_out = listed(path)
+    with tarfile.open(path) as tar:
+        expected = [(info.name.removeprefix("./"), info.offset_data, info.size) for info in tar]
+    assert [tuple(member) for member in found] == expected
+    assert not left_out
+
+
+@pytest.mark.skipif(shutil.which("tar") is None, reason="no tar command")
+@pytest.mark.parametrize("format", ["v7", "ustar", "gnu", "posix", "oldgnu"])
+def test_members_of_gnu_tar(tmp_path: Path, format: str) -> None:
+    """Folders, links and sparse files included, as the system's tar writes them."""
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "1.png").write_bytes(b"one")
+    (folder / "2.png").write_bytes(b"two" * 1000)
+    (folder / "3.png").symlink_to("2.png")
+    os.link(folder / "2.png", folder / "4.png")
+    os.mkfifo(folder / "5.png") if format != "v7" else None
+    with (folder / "6.png").open("wb") as file:
+        for place in range(30):  # more pieces than fit into the header
+            file.seek(place * 2**20)
+            file.write(b"x" * 4096)
+        file.truncate(2**30)
+    sparse = "-S" if format in ("gnu", "posix", "oldgnu") else "--exclude=./6.png"
+    command = ["tar", "--sort=name", f"--format={format}", sparse, "-C", folder, "-cf", tmp_path / "a.tar", "."]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert (tmp_path / "a.tar").stat().st_size < 10**6
+    found, left_out = listed(tmp_path / "a.tar")
+    content = {member.name: OpenFile(tmp_path / "a.tar").read(member.start, member.size) for member in found}
+    assert content == {"2.png": b"two" * 1000, "sub/1.png": b"one"}
+    assert left_out["links"] == 2
+    assert left_out["sparse files"] == (sparse == "-S")
+    assert left_out["pipes"] == (format != "v7")
+
+
+def test_what_could_do_harm_is_left_out_and_counted(tmp_path: Path) -> None:
+    """C8: names that lead out, links, devices, a sparse giant and setuid bits, beside two good samples."""
+    path = tmp_path / "train-0.tar"
+    with tarfile.open(path, "w") as tar:
+
+        def add(name: str, content: bytes = b"", **facts: Any) -> None:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            for key, value in facts.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(content))
+
+        add("../../evil.png", dot(1))
+        add("/etc/evil.png", dot(1))
+        add("a/../../evil.png", dot(1))
+        add("link.png", type=tarfile.SYMTYPE, linkname="/etc/passwd")
+        add("hard.png", type=tarfile.LNKTYPE, linkname="../../etc/passwd")
+        add("null.png", type=tarfile.CHRTYPE, devmajor=1, devminor=3)
+        add("disk.png", type=tarfile.BLKTYPE)
+        add("pipe.png", type=tarfile.FIFOTYPE)
+        add("0.pyd", b"cos\nsystem\n(S'touch pwned'\ntR.")
+        add("1.pth", b"cos\nsystem\n(S'touch pwned'\ntR.")
+        add("0.png", dot(5), mode=0o4777)
+        add("0.cls", b"cat")
+        add("1.png", dot(6))
+        add("1.cls", b"dog")
+        add("._1.png", b"litter")
+        add("2.cls", b"cat")
+        add("3.txt", b"a caption")
+    before = sorted(tmp_path.rglob("*"))
+    images, notes = shard_set([path], "x", None)
+    assert [number_in(images.read(place)) for place in range(2)] == [5, 6]
+    assert images.keys[1] == "train-0.tar/1.png"
+    assert notes == [
+        "x: left out .txt members 1, devices 2, hidden files 1, labels without an image 1, links 2, names that lead out"
+        " of the folder 3, pickled members, which could run code, 2, pipes 1"
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sparse_giant_costs_nothing(tmp_path: Path) -> None:
+    """A header that claims 100 GB where nothing follows, and one whose size needs GNU's large numbers."""
+    for size in (100 * 2**30, 8**11 - 1):
+        info = tarfile.TarInfo("0.png")
+        info.size = size
+        path = tmp_path / "a.tar"
+        path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+        with pytest.raises(DataError, match="cut off"):
+            listed(path)
+        os.truncate(path, 512 + size + 1024)  # a hole on the disk
+        assert index_shard(path).left_out == {"images larger than 1 GB": 1}
+        path.unlink()
+
+
+def test_wherever_a_shard_is_cut_off_it_is_told(tmp_path: Path) -> None:
+    whole = (write_shards(tmp_path, [4]) / "000.tar").read_bytes()
+    with tarfile.open(tmp_path / "000.tar") as tar:
+        content = [(info.offset, info.offset_data + info.size) for info in tar]
+    cut = tmp_path / "cut.tar"
+    for length in [0, 1, 511, 512, 1024, *range(1000, 8192 + 1024, 111), 8192]:
+        cut.write_bytes(whole[:length])
+        if length == 0 or any(start < length < stop for start, stop in content):
+            with pytest.raises(DataError, match="cut off") as caught:
+                index_shard(cut)
+            assert caught.value.where == str(cut)
+        else:  # all that began is there, and only the end mark may be missing
+            assert index_shard(cut).left_out == ({"without an end mark": 1} if length <= 8192 else {})
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 2**32))
+def test_damage_ends_in_one_error_or_in_nothing_worse(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Bytes changed anywhere: either a DataError, or every image is found where it was."""
+    rng = random.Random(seed)
+    folder = tmp_path_factory.mktemp("damaged")
+    kinds = {"png": dot(5), "cls": b"7"}
+    named = [(f"{'Käse' * 40}/{n}.{kind}", content) for n in range(4) for kind, content in kinds.items()]
+    path = write_tar(folder / "0.tar", named, rng.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
+    expected = index_shard(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(rng.randint(1, 4)):
+        content[rng.randrange(len(content) - 4096)] = rng.randrange(256)
+    path.write_bytes(content)
+    try:
+        found = index_shard(path)
+    except DataError:
+        return
+    known = list(zip(expected.offsets, expected.sizes, strict=True))
+    assert all(image in known for image in zip(found.offsets, found.sizes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\x1f\x8b" + bytes(2000), "not a tar file"), (b"<html>" * 500, "not a tar file"), (b"", "cut off")],
+)
+def test_what_is_no_tar_file_is_told(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        index_shard(tmp_path / "a.tar")
+
+
+# ---------------------------------------------------------------- labels
+
+
+def labelled(folder: Path, *samples: dict[str, bytes], shard: str = "0.tar") -> Path:
+    """A shard with one dot for each sample, and its other members by ending."""
+    write_tar(folder / shard, [
+        (f"{n}.{ending}", content)
+        for n, sample in enumerate(samples)
+        for ending, content in {"png": dot(n), **sample}.items()
+    ])  # fmt: skip
+    return folder
+
+
+def test_labels_are_numbers_names_or_json(tmp_path: Path) -> None:
+    numbers = opened(labelled(tmp_path / "a", {"cls": b"10"}, {"cls": b" 9\n"}, {"json": b'{"label": 10}'}))
+    assert (numbers.classes, numbers.labels.tolist()) == (("9", "10"), [1, 0, 1])
+    names = opened(labelled(tmp_path / "b", {"cls": b"dog"}, {"json": b'{"class": "cat"}'}, {"cls": b"7"}))
+    assert (names.classes, names.labels.tolist()) == (("7", "cat", "dog"), [2, 1, 0])
+    two = {"cls": b"dog", "json": b'{"label": "cat"}'}
+    both = opened(labelled(tmp_path / "c", two, {"cls": "Ka\u0308se".encode()}))
+    assert both.classes == ("dog", "K\u00e4se")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("classes.txt", "ant\nbee\ncow\n"),
+        ("classnames.txt", "\ufeffant\r\nbee\r\ncow"),
+        ("classes.json", '["ant", "bee", "cow"]'),
+        ("classes.json", '{"bee": 1, "ant": 0, "cow": 2}'),
+        ("classes.json", '{"2": "cow", "0": "ant", "1": "bee"}'),
+    ],
+)
+def test_class_names_lie_beside_the_shards(tmp_path: Path, file: str, content: str) -> None:
+    folder = labelled(tmp_path, {"cls": b"2"}, {"cls": b"ant"}, {"cls": b"2"})
+    (folder / file).write_text(content, encoding="utf-8")
+    images, notes = shard_set([folder / "0.tar"], "x", class_names(folder))
+    assert (images.classes, images.labels.tolist()) == (("ant", "cow"), [1, 0, 1])
+    assert notes == ["x: no images of 1 of 3 classes: bee"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "known", "what"),
+    [
+        (["0", "-1"], None, "labels are below 0: -1"),
+        (["0", "3"], ["ant", "bee", "cow"], "1 labels mean none of the 3 classes that are listed: 3"),
+        (["ant", "eel"], ["ant", "bee"], "1 labels mean none of the 2 classes that are listed: eel"),
+        (["1", "2"], ["0", "2", "1"], "a label may mean the class called 1 or the class with that number"),
+    ],
+)
+def test_labels_without_one_clear_meaning_are_refused(texts: list[str], known: list[str] | None, what: str) -> None:
+    with pytest.raises(DataError) as caught:
+        classes_of(texts, known, "x")
+    assert caught.value.what == what
+
+
+@pytest.mark.parametrize(
+    ("sample", "what"),
+    [
+        ({"txt": b"a dog"}, "1 of 1 images have no label"),
+        ({"cls": b"  "}, "1 of 1 images have no label"),
+        ({"cls": b"\xff\xfe"}, "a label is not UTF-8 text"),
+        ({"json": b"{"}, "a member is not JSON"),
+        ({"json": b'{"label": [1, 2]}'}, "a label must be a whole number or the name of a class"),
+        ({"json": b'{"label": true}'}, "a label must be a whole number or the name of a class"),
+        ({"cls": bytes(2**20 + 1)}, "a label is too large"),
+        ({"jpg": dot(0), "cls": b"0"}, "one sample has two images"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_refused(tmp_path: Path, sample: dict[str, bytes], what: str) -> None:
+    with pytest.raises(DataError) as caught:
+        opened(labelled(tmp_path, sample))
+    assert caught.value.what == what
+    assert str(tmp_path / "0.tar") in str(caught.value.where)
+
+
+def test_the_members_of_a_sample_may_lie_anywhere_in_its_shard(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", [("a.cls", b"1"), ("b/a.PNG", dot(7)), ("a.png", dot(8)), ("b/a.cls", b"0")])
+    images = opened(tmp_path)
+    assert [(number_in(images.read(place)), int(images.labels[place])) for place in range(2)] == [(7, 0), (8, 1)]
+
+
+# ---------------------------------------------------------------- finding
+
+
+def test_every_way_to_name_shards_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shards(tmp_path, [1] * 12, prefix="train-")
+    write_shards(tmp_path, [1] * 2, prefix="val-")
+    train = [tmp_path / f"train-{n:03d}.tar" for n in range(12)]
+    val = [tmp_path / f"val-{n:03d}.tar" for n in range(2)]
+    for typed, expected in {
+        f"{tmp_path}": {"train": train, "val": val},
+        f"{tmp_path}/train-{{000..011}}.tar": {"train": train},
+        f"{tmp_path}/train-{{000..004}}.tar": {"train": train[:5]},
+        f"{tmp_path}/{{train,val}}-00{{0..1}}.tar": {"train": train[:2], "val": val},
+        f"{tmp_path}/t*.tar": {"train": train},
+        f"{tmp_path}/train-00?.tar": {"train": train[:10]},
+        f"{tmp_path}/val-001.tar": {"val": val[1:]},
+        f"{tmp_path}/photos": {},
+        f"{tmp_path}/none.tar": {},
+    }.items():
+        assert find_shards(typed) == expected
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_shards("~/val-{000..001}.tar") == {"val": val}
+
+
+def test_shards_without_the_names_of_parts_are_one_set(tmp_path: Path) -> None:
+    write_shards(tmp_path, [1] * 11)
+    os.rename(tmp_path / "010.tar", tmp_path / "9.tar")
+    assert [path.name for path in find_shards(str(tmp_path))["all"]][-2:] == ["009.tar", "9.tar"]
+    write_shards(tmp_path, [1], prefix="test_")
+    with pytest.raises(DataError, match=r"some shards are named after test, but not 000\.tar"):
+        find_shards(str(tmp_path))
+
+
+def test_parts_may_lie_in_folders_of_their_own(tmp_path: Path) -> None:
+    """As CLIP_benchmark's sets do, with the class names above."""
+    write_shards(tmp_path / "train", [6, 6])
+    write_shards(tmp_path / "test", [5], first=12)
+    (tmp_path / "classnames.txt").write_text("ant\nbee\ncow\n")
+    splits = open_splits(tmp_path, val=0.34, seed=0)
+    assert {part: len(images) for part, images in splits.sets.items()} == {"train": 9, "val": 3, "test": 5}
+    assert splits.train.classes == ("ant", "bee", "cow")
+    assert splits.test is not None
+    assert splits.test.keys[0] == "000.tar/000012.png"
+
+
+def test_what_is_wrong_with_names_is_told(tmp_path: Path) -> None:
+    write_shards(tmp_path, [1] * 3)
+    for typed, words in {
+        f"{tmp_path}/{{000..004}}.tar": "2 of 5 shards are missing",
+        f"{tmp_path}/x*.tar": "no file has such a name",
+        f"{tmp_path}/000.tar.gz": "compressed tar files",
+        f"{tmp_path}/{{0..99999999}}.tar": "more than 100,000 shards",
+    }.items():
+        with pytest.raises(DataError, match=words):
+            find_shards(typed)
+    assert refused(tmp_path / "none.tar").what == "there is no such folder"
+
+
+def test_class_folders_beside_a_tar_file_stay_class_folders(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            (tmp_path / name / f"{n}.png").write_bytes(dot(n))
+    write_shards(tmp_path, [1], prefix="backup-")
+    assert open_splits(tmp_path, val=0.3, seed=0).train.classes == ("a", "b")
+
+
+# ---------------------------------------------------------------- index and cache
+
+
+def test_the_index_takes_few_bytes(tmp_path: Path) -> None:
+    index = index_shards([write_shards(tmp_path, [500]) / "000.tar"])
+    arrays = (index.offsets, index.sizes, index.labels, index.name_ends, index.names)
+    assert sum(array.nbytes for array in arrays) == 500 * (24 + len("000000.png"))
+
+
+def test_shards_are_indexed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_shards(tmp_path, [3, 4, 5])
+    paths = sorted(folder.glob("*.tar"))
+    read: list[Path] = []
+
+    def counted(path: Path) -> shard_index.ShardIndex:
+        read.append(path)
+        return index_shard(path)
+
+    monkeypatch.setattr(shard_index, "index_shard", counted)
+    monkeypatch.setenv("VITREOUS_CACHE", str(tmp_path / "cache"))
+    first = opened(folder)
+    again = opened(folder)
+    assert sorted(read) == paths
+    assert (again.fingerprint, list(again.ids), again.shards) == (first.fingerprint, list(first.ids), (3, 4, 5))
+    assert (again.labels == first.labels).all()
+
+    os.utime(paths[1], ns=(1, 1))  # written again, perhaps with other content
+    opened(folder)
+    assert len(read) == 6
+    (kept,) = (tmp_path / "cache" / "shards").iterdir()
+    for damage in (b"", b"nonsense", kept.read_bytes()[:-1], kept.read_bytes()[:-1] + b"?"):
+        kept.write_bytes(damage)
+        before = len(read)
+        assert opened(folder).fingerprint == first.fingerprint
+        assert len(read) == before + 3
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    monkeypatch.setenv("VITREOUS_CACHE", str(tmp_path / "cache"))
+    assert len(opened(write_shards(tmp_path / "set", [3]))) == 3
+
+
+def test_the_fingerprint_follows_content_and_never_the_place(tmp_path: Path) -> None:
+    def found(name: str, counts: list[int], first: int = 0) -> str:
+        return opened(write_shards(tmp_path / name, counts, first=first)).fingerprint
+
+    assert found("a", [5, 5]) == found("b", [5, 5])
+    assert len({found("a", [5, 5]), found("c", [4, 6]), found("d", [5, 5], first=1)}) == 3
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_every_image_is_read_from_its_place(tmp_path: Path) -> None:
+    images = opened(write_shards(tmp_path, [7, 1, 12]))
+    assert [number_in(images.read(place)) for place in range(20)] == list(range(20))
+    assert images.labels.tolist() == [n % 3 for n in range(20)]
+    assert images.ids[8] == f"{tmp_path}/002.tar/000008.png"
+    assert images.ids[-1] == f"{tmp_path}/002.tar/000019.png"
+    assert list(images.keys[6:9]) == ["000.tar/000006.png", "001.tar/000007.png", "002.tar/000008.png"]
+
+
+def test_many_threads_share_few_open_files(tmp_path: Path) -> None:
+    images = opened(write_shards(tmp_path, [2] * 300))
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
+
+    before = descriptors()
+    most, wrong = [0], []
+
+    def read_some(seed: int) -> None:
+        for place in np.random.default_rng(seed).integers(0, 600, 300).tolist():
+            if number_in(images.read(place)) != place:
+                wrong.append(place)
+            most[0] = max(most[0], descriptors() - before)
+
+    threads = [threading.Thread(target=read_some, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert most[0] <= 128 + 2 * len(threads)
+    del images
+    gc.collect()
+    assert descriptors() <= before
+
+
+def test_a_bad_image_is_named_by_shard_and_member(tmp_path: Path) -> None:
+    write_tar(tmp_path / "7.tar", [("0.png", dot(0)), ("0.cls", b"0"), ("a/1.png", dot(1)[:40]), ("a/1.cls", b"1")])
+    images = opened(tmp_path)
+    with pytest.raises(ImageError) as caught:
+        list(training_batches(images, preprocess=FRAME, augment=AugmentConfig(), seed=0, batch_size=2, micro_batch=2,
+                              first_step=0, num_steps=1))  # fmt: skip
+    assert caught.value.where == f"{tmp_path}/7.tar/a/1.png"
+
+
+def test_a_shard_that_changed_since_is_not_read(tmp_path: Path) -> None:
+    images = opened(write_shards(tmp_path, [3, 3]))
+    write_shards(tmp_path, [3, 2], first=100)
+    with pytest.raises(ImageError, match="changed since") as caught:
+        images.read(4)
+    assert caught.value.where == f"{tmp_path}/001.tar/000004.png"
+    os.unlink(tmp_path / "000.tar")
+    with pytest.raises(ImageError, match="No such file"):
+        images.read(0)
+
+
+# ---------------------------------------------------------------- parts and checks
+
+
+def test_what_is_held_out_leaves_shards_that_can_be_read_in_a_row(tmp_path: Path) -> None:
+    images = opened(write_shards(tmp_path, [30, 1, 29]))
+    rest, held = hold_out(images, 0.3, 0)
+    for part in (rest, held):
+        numbers = [number_in(part.read(place)) for place in range(len(part))]
+        assert sorted(numbers) == numbers
+        expected = np.bincount(np.digitize(numbers, [30, 31]), minlength=3)
+        assert part.shards == tuple(expected[expected > 0])
+    assert sum(rest.shards) + sum(held.shards) == 60
+    assert rest.subset([5, 3, 40]).shards == (2, 1)
+    assert rest.subset([40, 3]).shards == ()
+    assert rest.subset([]).shards == ()
+    again = held.subset(range(4)).subset([2, 3])
+    assert number_in(again.read(1)) == number_in(held.read(3))
+    assert again.ids[1] == held.ids[3]
+
+
+def test_only_a_sample_of_shards_is_read_beforehand_and_that_is_said(tmp_path: Path) -> None:
+    images = opened(write_shards(tmp_path, [600, 650]))
+    checked = places_to_check(images)
+    assert len(checked) == 1000
+    assert (np.diff(checked) > 0).all()
+    splits = open_splits(tmp_path, val=0.1, seed=0)
+    assert splits.notes[0] == f"{tmp_path}: 2 tar shards"
+    said = f"{tmp_path}: 1,000 images were read to see whether all can be; training stops at one that cannot"
+    assert said in splits.notes
+
+
+def test_bad_images_of_small_shards_are_found_beforehand(tmp_path: Path) -> None:
+    samples: list[dict[str, bytes]] = [{"cls": b"%d" % (n % 2)} for n in range(8)]
+    samples[3] = {"png": b"no image", "cls": b"1"}
+    labelled(tmp_path, *samples)
+    error = refused(tmp_path)
+    assert error.what == "1 of 8 images cannot be read"
+    assert f"{tmp_path}/0.tar/3.png" in str(error.why)
+    splits = open_splits(tmp_path, val=0.3, seed=0, bad_images="skip")
+    assert [failure.path for failure in splits.failed] == [f"{tmp_path}/0.tar/3.png"]
+    assert sum(splits.train.shards) == len(splits.train)
+
+
+def test_parts_are_matched_by_class_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    labelled(tmp_path, {"cls": b"cat"}, {"cls": b"dog"}, {"cls": b"eel"}, shard="train-0.tar")
+    labelled(tmp_path, {"cls": b"eel"}, {"cls": b"cat"}, shard="val-0.tar")
+    splits = open_splits(tmp_path, val=0.2, seed=0)
+    assert splits.val is not None
+    assert [splits.val.classes[label] for label in splits.val.labels] == ["eel", "cat"]
+    assert len(open_images(tmp_path)) == 2
+    assert "there is no test part; these are its val images" in capfd.readouterr().err
+    labelled(tmp_path, {"cls": b"wolf"}, shard="val-0.tar")
+    assert "train) does not know: wolf" in refused(tmp_path).what
+    assert refused(f"{tmp_path}/val-*.tar").what == "there are val images but no train images"
+    assert refused(labelled(tmp_path / "one", {"cls": b"cat"})).what == "every label is cat"
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_any_number_of_processes_sees_the_same_batches(tmp_path: Path) -> None:
+    """Parts of 1, 2, 4 and 8 processes make up the same batches, begun anywhere; each reads its own regions."""
+    images = opened(write_shards(tmp_path, [25] * 40))
+    shown = {}
+    for ranks, first in ((1, 0), (2, 0), (4, 7), (8, 0)):
+        parts = [
+            (batch.step, batch.first + place, int(epoch), int(index), number_in(batch.images[place]))
+            for rank in range(ranks)
+            for batch in training_batches(
+                images, preprocess=FRAME, augment=AugmentConfig(), seed=4, batch_size=64, micro_batch=5,
+                first_step=first, num_steps=18, places=range(rank * 64 // ranks, (rank + 1) * 64 // ranks),
+            )
+            for place, (epoch, index) in enumerate(zip(batch.epochs, batch.indices, strict=True))
+        ]  # fmt: skip
+        shown[ranks, first] = sorted(parts)
+    assert num_lanes(64) == 64
+    for (_, first), seen in shown.items():
+        assert seen == [each for each in shown[1, 0] if each[0] >= first]
+    epoch = [index for _, _, epoch, index, _ in shown[1, 0] if epoch == 0]
+    assert sorted(epoch) == list(range(1000))
+    assert all(index == number for *_, index, number in shown[1, 0])
+
+
+@pytest.fixture(scope="module")
+def striped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("striped")
+    write_striped_shards(folder, "train-", 36, 5)
+    return write_striped_shards(folder, "val-", 4, 4, first=5000)
+
+
+def test_training_and_evaluation_work_on_shards(striped: Path, tmp_path: Path) -> None:
+    """pretrain on 40 shards, evaluate on them, finetune from it on a pattern that holds its own images out."""
+    quick: dict[str, Any] = {"image_size": 32, "batch_size": 12, "threads": 1, "precision": "float32", "steps": 3}
+    run = vt.pretrain(striped, model="vit-test", run=str(tmp_path / "one"), **quick)
+    assert (run.result.seen, run.result.expected) == (16, 16)
+    assert vt.evaluate(run.folder, striped, split="val").top1 == run.result.top1
+    pattern = f"{striped}/train-{{000..035}}.tar"
+    tuned = vt.finetune(pattern, model=str(run.folder), run=str(tmp_path / "two"), **quick)
+    assert tuned.result.seen == tuned.result.expected == 36
+    facts = json.loads((tuned.folder / "run.json").read_text())
+    assert facts["data"] == pattern
+    assert vt.Predictor(tuned.folder).classes == CLASSES
