@@ -34,6 +34,37 @@ _PRETRAIN = Recipe(
     augment=dataclasses.replace(_PHOTOS, rotate=10.0),
 )
 
+_THUMBNAIL = Recipe(
+    name="small-images",
+    purpose="pretrain",
+    summary="from scratch on tens of thousands of images of some 30 pixels, in minutes on a CPU",
+    source=f"{_OURS}: Adam with decoupled decay, cosine, random erasing and averaged weights",
+    model="vit-ti4-gap-28",
+    data="fashion-mnist",
+    optimizer="adam",
+    learning_rate=1e-3,
+    betas=(0.9, 0.99),
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_fraction=0.1,
+    epochs=50,
+    batch_size=64,
+    clip_norm=1.0,
+    average_decay=0.999,
+    augment=AugmentConfig(crop="centre", erase=0.25),
+)
+
+_FEW_LABELS = dataclasses.replace(
+    _THUMBNAIL,
+    name="few-labels",
+    purpose="finetune",
+    source=f"{_OURS}: small-images' optimiser on 600 labelled images, rates by benchmarks/masked_patch.py --tune",
+    epochs=None,
+    steps=1000,
+    average_decay=0.99,
+    augment=AugmentConfig(crop="centre"),
+)
+
 _FINETUNE = Recipe(
     name="small-finetune",
     purpose="finetune",
@@ -55,7 +86,7 @@ _FINETUNE = Recipe(
 
 
 def families() -> tuple[Family, ...]:
-    """For small data, three of each verb as --quality has them, and the demo's."""
+    """For small data, three of each verb as --quality has them; for small images; and the demo's."""
     return (
         Family(
             name="quality-pretrain",
@@ -68,6 +99,13 @@ def families() -> tuple[Family, ...]:
             title="transfer to small data, as --quality chooses",
             paper="ours",
             recipes=_transfer(),
+        ),
+        Family(name="thumbnail", title="images of some 30 pixels, from scratch", paper="ours", recipes=_thumbnails()),
+        Family(
+            name="thumbnail-finetune",
+            title="few labels after masked patches of many images",
+            paper="ours",
+            recipes=(_masked_finetune(),),
         ),
         Family(name="demo", title="the demo's runs from scratch", paper="ours", recipes=_demo_pretrain()),
         Family(name="demo-finetune", title="the demo's transfer", paper="ours", recipes=(_demo_transfer(),)),
@@ -122,6 +160,39 @@ def _transfer() -> tuple[Recipe, ...]:
         augment=dataclasses.replace(_PHOTOS, policy="randaugment", rand_layers=2, rand_magnitude=5.0),
     )
     return fast, _FINETUNE, best
+
+
+def _thumbnails() -> tuple[Recipe, ...]:
+    masked = dataclasses.replace(
+        _THUMBNAIL,
+        name="small-masked",
+        summary="without labels: hidden patches of small images, for small-masked-finetune to begin from",
+        source=f"{_OURS}: small-images' optimiser on masked patch prediction (ViT paper, appendix B.1.2)",
+        objective="masked-patch",
+        masked_target="downsampled",
+        epochs=10,
+        average_decay=None,
+        augment=AugmentConfig(crop="centre"),
+    )
+    scratch = dataclasses.replace(
+        _FEW_LABELS,
+        name="small-masked-scratch",
+        purpose="pretrain",
+        summary="small-masked-finetune's steps on the same few labels, from random weights",
+        model=_THUMBNAIL.model,
+        learning_rate=1e-3,
+    )
+    return _THUMBNAIL, masked, scratch
+
+
+def _masked_finetune() -> Recipe:
+    return dataclasses.replace(
+        _FEW_LABELS,
+        name="small-masked-finetune",
+        summary="tens of labelled images per class, after small-masked on many without labels",
+        model="runs/small-masked",
+        learning_rate=1e-3,
+    )
 
 
 def _demo_pretrain() -> tuple[Recipe, ...]:
