@@ -59,12 +59,13 @@ def digest(run: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Arguments: folder with photos, folder to work in, recipe, number of steps, perhaps an architecture as JSON."""
+    """Arguments: folders with photos and to work in, recipe, steps; perhaps an architecture (JSON or -) and options."""
     photos, work, recipe, steps = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    made, more = (sys.argv[place] if len(sys.argv) > place else usual for place, usual in ((5, "-"), (6, "{}")))
     options = {
-        "model": architecture_from_json(json.loads(sys.argv[5])) if len(sys.argv) > 5 else "vit-test",
+        "model": "vit-test" if made == "-" else architecture_from_json(json.loads(made)),
         "recipe": recipe, "steps": steps, "batch_size": 10, "image_size": 32, "threads": 1, "micro_batch": 4,
-        "checkpoint_minutes": 0.0, "seed": 3, "precision": "float32",
+        "checkpoint_minutes": 0.0, "seed": 3, "precision": "float32", **json.loads(more),
     }  # fmt: skip
     verb = vt.finetune if "finetune" in recipe else vt.pretrain
     fresh = [work / "whole", work / "again"]
@@ -73,14 +74,19 @@ def main() -> None:
     run = work / "killed"
     chance = random.Random(5)
 
-    def passed(step: int) -> bool:
+    def saved(step: int) -> bool:
         return (run / "checkpoints" / f"step-{step:08d}").exists()
+
+    def saving(step: int) -> bool:
+        return any((run / "checkpoints").glob(f".writing-*-step-{step:08d}")) or saved(step)
 
     killed = 0
     first = life(lambda: verb(photos, run=str(run), **options), lambda: (run / "run.json").exists())
     killed += os.WIFSIGNALED(first)
     for step in range(1, steps + 1):
-        status = life(lambda: vt.resume(run), lambda step=step: passed(step), chance.uniform(0, 0.012))
+        # in turn at some instant of the save of this step, and at some instant of the next step
+        until, longest = (saving, 0.006) if step % 2 else (saved, 0.012)
+        status = life(lambda: vt.resume(run), lambda until=until, step=step: until(step), chance.uniform(0, longest))
         killed += os.WIFSIGNALED(status)
     assert life(lambda: vt.resume(run)) == 0
     print(json.dumps({"whole": digest(fresh[0]), "again": digest(fresh[1]), "killed": digest(run), "kills": killed}))

@@ -16,9 +16,8 @@ from small_photos import write_photos_with_test
 
 from vitreous.training.checkpoint_folder import check, found
 
-WORDS = (
-    "--model vit-test --image-size 32 --batch-size 12 --micro-batch 4 --threads 1 --precision float32 --seed 3".split()
-)
+WORDS = ["--model", "vit-test", "--image-size", "32", "--batch-size", "12", "--micro-batch", "4"]
+WORDS += ["--threads", "1", "--precision", "float32", "--seed", "3"]
 RECIPE = ["--set", "mixup=0.5,label_smoothing=0.1,repeats=2,average_decay=0.9,clip_norm=0.5"]
 STEPS = 8
 

@@ -17,6 +17,14 @@ from vitreous.training.plan import Data, Model, Plan, Verb
 from vitreous.training.tell import environment
 from vitreous.zoo import is_model_name
 
+_ASKED = ("verb", "options", "data_path", "model", "architecture")
+
+_FREE = frozenset(
+    {"data_path", "micro_batch", "gradient_checkpointing", "compile", "parallel", "checkpoint_minutes", "keep"}
+    | {"log", "root"}
+)
+"""What a person may edit in run.json between two lives of a run; the images are compared wherever they lie."""
+
 
 def asked_facts(verb: Verb, data: Data, model: Model, options: TrainOptions) -> dict[str, Any]:
     """What was asked, as run.json keeps it.
@@ -63,8 +71,23 @@ def recorded(facts: dict[str, Any], path: Path, data: Data | None, model: Model 
     return data, model
 
 
-def check_same(plan: Plan, facts: dict[str, Any], *, allow_data_change: bool) -> None:
+def begun_facts(plan: Plan, facts: dict[str, Any]) -> dict[str, Any]:
+    """What a run that goes on is held against, as run.json keeps it beside what may be edited.
+
+    Args:
+        plan: as resolved.
+        facts: of run.json; what it says already of how the run began stays.
+    """
+    sets = {
+        name: {"images": len(images), "fingerprint": images.fingerprint} for name, images in plan.splits.sets.items()
+    }
+    return {"begun": facts.get("begun") or {name: facts[name] for name in _ASKED}, "sets": sets}
+
+
+def check_same(plan: Plan, facts: dict[str, Any], *, allow_data_change: bool) -> dict[str, Any]:
     """Refuse to go on with another recipe or other images, and say once what keeps the rest from being bit-exact.
+
+    Gives what run.json must remember besides.
 
     Args:
         plan: as resolved now.
@@ -75,30 +98,87 @@ def check_same(plan: Plan, facts: dict[str, Any], *, allow_data_change: bool) ->
         DataError: the images are not those the run began with.
         UsageError: run.json was edited, or this version resolves it otherwise.
     """
-    before, now = facts.get("recipe"), to_json(plan.recipe)
-    if before and before != now:
-        changed = [f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in now if before.get(name) != now[name]]
-        raise UsageError(
-            f"this run began with another recipe: {', '.join(changed)}",
-            where="run.json",
-            why="a run that changes on its way is neither the one nor the other",
-            remedy="put run.json back, or start a new run with these options",
+    _refuse_changes("another recipe", facts.get("recipe"), to_json(plan.recipe))
+    new = _data_change(plan, facts, allow_data_change)
+    changes = [*facts.get("data_changes", []), *new]
+    card, now = facts.get("card"), to_json(plan.card)
+    if card and changes and len(card["classes"]) == len(plan.card.classes):
+        card = {**card, "classes": now["classes"]}  # they follow the images
+    _refuse_changes("another model", card, now)
+    if not changes:
+        _refuse_changes(
+            "another length", {"steps": facts.get("total_steps", plan.total_steps)}, {"steps": plan.total_steps}
         )
-    then = facts.get("fingerprint")
-    if then and then != plan.splits.train.fingerprint:
-        what = f"{facts['images']['train']:,} training images then, {len(plan.splits.train):,} now, or others of them"
-        if not allow_data_change:
-            raise DataError(
-                "the images are not those this run began with",
-                where=plan.data,
-                why=what,
-                remedy="put them back, start a new run, or go on all the same with --allow-data-change",
-            )
-        console.say(f"going on with other images: {what}")
     begun, here = facts.get("environment") or {}, environment(plan)
     changed = [f"{name} {begun[name]} -> {here[name]}" for name in here if name in begun and begun[name] != here[name]]
     if changed:
         console.say(f"going on is right but not bit-exact: {', '.join(changed)}")
+    return {"data_changes": changes} if new else {}
+
+
+def check_asked(facts: dict[str, Any]) -> None:
+    """Refuse what was asked for and is edited now, except where that changes what the run costs and not what it learns.
+
+    Args:
+        facts: of run.json.
+
+    Raises:
+        UsageError: with the differences.
+    """
+    begun = facts.get("begun")
+    if begun is None:  # nothing was resolved yet
+        return
+    before = {**begun, **begun["options"], "options": None}
+    now = {**{name: facts.get(name) for name in _ASKED}, **facts["options"], "options": None}
+    free = [name for name in now if name in _FREE and now[name] != before.get(name)]
+    if free:
+        console.say(f"going on with {', '.join(_change(name, before, now) for name in free)}, as run.json says now")
+    _refuse_changes("something else", before, {name: before.get(name) if name in _FREE else now[name] for name in now})
+
+
+def _refuse_changes(what: str, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
+    changed = [name for name in now if before and before.get(name) != now[name]]
+    if before and changed:
+        raise UsageError(
+            f"this run began with {what}: {', '.join(_change(name, before, now) for name in changed)}",
+            where="run.json",
+            why="a run that changes on its way is neither the one nor the other",
+            remedy="put back what was changed, or start a new run",
+        )
+
+
+def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
+    """One difference; of nested values only what differs in them."""
+    was, is_ = before.get(name), now[name]
+    if isinstance(was, dict) and isinstance(is_, dict):
+        return ", ".join(f"{name} {_change(key, was, is_)}" for key in is_ if was.get(key) != is_[key])
+    return f"{name} {was!r} -> {is_!r}"
+
+
+def _data_change(plan: Plan, facts: dict[str, Any], allowed: bool) -> list[dict[str, Any]]:
+    """The images as they were, where they are others now; nothing where they are the same."""
+    then, now = facts.get("sets"), begun_facts(plan, facts)["sets"]
+    if then is None and facts.get("fingerprint"):  # as the first version kept it
+        then = {"train": {"images": facts["images"]["train"], "fingerprint": facts["fingerprint"]}}
+        now = {"train": now["train"]}
+    if not then or then == now:
+        return []
+    none = {"images": 0, "fingerprint": ""}
+    counts = [
+        f"{name} {then.get(name, none)['images']:,} images then, {now.get(name, none)['images']:,} now"
+        for name in then | now
+        if then.get(name) != now.get(name)
+    ]
+    what = f"{'; '.join(counts)}: added, removed, renamed or of other sizes"
+    if not allowed:
+        raise DataError(
+            "the images are not those this run began with",
+            where=plan.data,
+            why=what,
+            remedy="put them back, start a new run, or go on all the same with --allow-data-change",
+        )
+    console.say(f"going on with other images: {what}")
+    return [then]
 
 
 def _lasting(named: str | Path, is_name: bool) -> str:

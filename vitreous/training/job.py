@@ -23,7 +23,7 @@ from vitreous.report.words import percent
 from vitreous.results import Evaluation, RunResult
 from vitreous.schema import from_json, to_json
 from vitreous.training import transfer
-from vitreous.training.asked import asked_facts, check_same, recorded
+from vitreous.training.asked import asked_facts, begun_facts, check_asked, check_same, recorded
 from vitreous.training.finish import command_line, finish
 from vitreous.training.finish_masked import masked_result
 from vitreous.training.keywords import TrainKeywords
@@ -119,9 +119,13 @@ def resume(
         return Run(folder=path, result=result, model=trained)
     asked = from_json(TrainOptions, facts["options"])
     with joined(device_of(asked)) as group, held(path, group) as (folder, stop):
+        check_asked(facts)
         given = Given(facts["verb"], *recorded(facts, path, data, model), asked)
         plan = _resolved(group, folder, given, facts.get("choices"))
-        check_same(plan, facts, allow_data_change=allow_data_change)
+        if changed := check_same(plan, facts, allow_data_change=allow_data_change):
+            folder.update(**changed)
+        # a run stays as long as it was to be, however many images there are now
+        plan = dataclasses.replace(plan, total_steps=facts.get("total_steps", plan.total_steps))
         return _go(plan, folder, stop, group)
 
 
@@ -229,7 +233,8 @@ def _try_rate(group: Group, folder: RunFolder | Onlooker, given: Given, plan: Pl
 
 def _go(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: Group) -> Run:
     console.say(*describe(plan, folder.path))
-    command = read_facts(folder.path).get("command") or command_line(plan, folder.path)
+    before = read_facts(folder.path)
+    command = before.get("command") or command_line(plan, folder.path)
     folder.update(
         data=plan.data,
         command=command,
@@ -240,6 +245,7 @@ def _go(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: Gro
         total_steps=plan.total_steps,
         images={"train": len(plan.splits.train), "held_out": len(plan.held_out)},
         fingerprint=plan.splits.train.fingerprint,
+        **begun_facts(plan, before),
     )
     try:
         trained = train(plan, folder, stop, group)

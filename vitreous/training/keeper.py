@@ -97,9 +97,7 @@ class Keeper:
         if self._group.world.size == 1:
             return evidence.keep(run, state, done.parts, at, seed=seed, ids=train.ids, classes=train.classes)
         if self._sharded:  # a batch is of no use without the weights, which no process has
-            console.say(
-                "the batch is not kept: no process has all the weights (--parallel ddp keeps it)"
-            )
+            console.say("the batch is not kept: no process has all the weights (--parallel ddp keeps it)")
             return None
         return evidence.keep_together(run, state, done.parts, at, self._group, seed=seed, images=train)
 
