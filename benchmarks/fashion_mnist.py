@@ -34,24 +34,14 @@ from timm_train import Point
 
 import vitreous as vt
 from vitreous import console
-from vitreous.architecture import ViTConfig
 from vitreous.data.builtin import load_builtin
 from vitreous.data.imageset import Splits
 from vitreous.recipe import find_recipe
+from vitreous.zoo import find_model
 
 IMAGES = Path("/usr/share/datasets/fashion-mnist")
 RECIPE = "small-images"
-MODEL = ViTConfig(
-    name="vit-28",
-    image_size=(28, 28),
-    patch_size=(4, 4),
-    embed_dim=96,
-    depth=4,
-    num_heads=3,
-    mlp_dim=192,
-    num_classes=10,
-    pool="mean",
-)
+MODEL = find_model("vit-28")
 MARK = 0.9
 """The accuracy whose time is told."""
 

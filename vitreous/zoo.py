@@ -56,13 +56,13 @@ _Groups = dict[str, str | None]
 
 
 def model_names() -> tuple[str, ...]:
-    """Every name the zoo lists: the test model, ViTs by size, axial ViTs, hybrids, BiT, and the ResNets of Table 6.
+    """Every name the zoo lists: two small ones of this project, ViTs by size, axial ViTs, hybrids, BiT, and the ResNets of Table 6.
 
     Patch sizes that nobody published, and trunks cut at other stages, are understood but not listed.
     """
     vits = [f"vit-{size}{patch}" for size in _SIZES for patch in _PATCHES[size]]
     resnets = [*(f"bit-{name}" for name in _BIT), *(f"resnet-{name}" for name in _TABLE_6)]
-    return ("vit-test", *vits, *_AXIAL, *_HYBRIDS, *resnets)
+    return (*_OWN, *vits, *_AXIAL, *_HYBRIDS, *resnets)
 
 
 def find_model(name: str) -> Architecture:
@@ -81,8 +81,8 @@ def find_model(name: str) -> Architecture:
         ConfigError: the name is understood, and patches do not tile the image or the feature map.
     """
     plain = name.strip().replace("_", "-")
-    if plain.lower() == "vit-test":
-        return _TEST
+    if plain.lower() in _OWN:
+        return _OWN[plain.lower()]
     for pattern, build in _SPELLINGS:
         match = pattern.fullmatch(plain)
         found = build(match.groupdict()) if match else None
@@ -228,13 +228,30 @@ _SPELLINGS: tuple[tuple[re.Pattern[str], Callable[[_Groups], Architecture | None
     (_spelling(r"resnet-?r? DEPTH WIDTH PIXELS"), lambda asked: _resnet(asked, "v1")),
 )
 
-_TEST = ViTConfig(
-    name="vit-test",
-    image_size=(32, 32),
-    patch_size=(8, 8),
-    embed_dim=48,
-    depth=2,
-    num_heads=3,
-    mlp_dim=112,
-    num_classes=10,
-)
+_OWN = {
+    config.name: config
+    for config in (
+        ViTConfig(
+            name="vit-test",
+            image_size=(32, 32),
+            patch_size=(8, 8),
+            embed_dim=48,
+            depth=2,
+            num_heads=3,
+            mlp_dim=112,
+            num_classes=10,
+        ),
+        # for images of some 30 pixels on a CPU: benchmarks/fashion_mnist.py
+        ViTConfig(
+            name="vit-28",
+            image_size=(28, 28),
+            patch_size=(4, 4),
+            embed_dim=64,
+            depth=4,
+            num_heads=2,
+            mlp_dim=128,
+            num_classes=10,
+            pool="mean",
+        ),
+    )
+}

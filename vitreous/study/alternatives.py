@@ -18,7 +18,7 @@ from vitreous.zoo import find_model, model_names
 
 _TOGETHER = 32  # images in one forward pass
 _BEST_KNOWN = "augreg_in21k_ft_in1k"  # weights of many architectures, trained and scored alike
-_TOYS = ("vit-test", "vit-mu16")
+_TOYS = ("vit-test", "vit-28", "vit-mu16")
 _FEWER = {384: 224, 224: 160}
 
 
