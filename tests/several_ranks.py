@@ -32,7 +32,7 @@ from vitreous.distributed import Group, Patience, full, heartbeat, joined, load_
 from vitreous.errors import DataError, InterruptedRun, ModelFileError, VitreousError
 from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, Prepared
-from vitreous.training.lamb import Lamb
+from vitreous.training.learning.lamb import Lamb
 from vitreous.training.signals import StopRequests
 
 SEED, COUNT, CLASSES, BATCH, STEPS, MICRO = 3, 37, 7, 8, 10, 2

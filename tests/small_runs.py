@@ -17,10 +17,10 @@ from vitreous.architecture import ViTConfig
 from vitreous.config import TrainOptions
 from vitreous.data.imageset import Splits, array_set
 from vitreous.errors import InterruptedRun
-from vitreous.training import checkpoint
 from vitreous.training.loop import train
 from vitreous.training.plan import ALONE, Plan, make_plan
 from vitreous.training.run import RunFolder, read_records
+from vitreous.training.saving import checkpoint
 from vitreous.training.signals import StopRequests
 from vitreous.training.step import Done, Engine, Judge
 from vitreous.weights.native import read_native

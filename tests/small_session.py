@@ -10,8 +10,8 @@ from torch import nn
 
 from vitreous.data.order import batch_members
 from vitreous.errors import DataError
-from vitreous.training import checkpoint
-from vitreous.training.average import Average
+from vitreous.training.learning.average import Average
+from vitreous.training.saving import checkpoint
 
 
 class SmallSession:

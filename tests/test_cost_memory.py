@@ -15,9 +15,9 @@ from vitreous.config import Recipe
 from vitreous.cost import kept, learned, parameters, training_memory
 from vitreous.model.create import create_model
 from vitreous.model.recompute import recompute_blocks
+from vitreous.training.learning.optim import build_optimizer
+from vitreous.training.learning.transfer import begin, ever_trained
 from vitreous.training.memory import kept_bytes, training_bytes
-from vitreous.training.optim import build_optimizer
-from vitreous.training.transfer import begin, ever_trained
 from vitreous.zoo import find_model
 
 Precision = Literal["float32", "bfloat16"]

@@ -27,7 +27,7 @@ import vitreous as vt
 from vitreous.cli import main
 from vitreous.data.loader import evaluation_batches
 from vitreous.errors import ConfigError, DataError, InterruptedRun, ResourceError, UsageError
-from vitreous.training import checkpoint
+from vitreous.training.saving import checkpoint
 from vitreous.training.signals import StopRequests
 from vitreous.training.step import Engine
 
@@ -216,7 +216,9 @@ def test_a_signal_at_any_moment_loses_nothing(
             case "step":
                 patch.setattr(Engine, "steps", stop_at(2, number))
             case "save":
-                patch.setattr("vitreous.training.checkpoint.write_files", at_call(checkpoint.write_files, 3, number))
+                patch.setattr(
+                    "vitreous.training.saving.checkpoint.write_files", at_call(checkpoint.write_files, 3, number)
+                )
             case "look":
                 patch.setattr("vitreous.training.validate.evaluation_batches", at_batch(3, number))
         with pytest.raises(InterruptedRun, match=r"after step [34] of 5; nothing is lost") as caught:
@@ -263,7 +265,7 @@ def test_a_second_ctrl_c_ends_at_once_and_what_was_saved_is_whole(
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         twice = at_call(checkpoint.write_files, 3, signal.SIGINT, signal.SIGINT)
-        patch.setattr("vitreous.training.checkpoint.write_files", twice)
+        patch.setattr("vitreous.training.saving.checkpoint.write_files", twice)
         with pytest.raises(InterruptedRun, match="as of its last checkpoint; what came after is done again") as caught:
             begin(photos, run)
     assert 130 == caught.value.exit_code

@@ -29,8 +29,8 @@ from storage_faults import in_child, peak_memory
 import vitreous as vt
 from vitreous.errors import ModelFileError
 from vitreous.picture.preprocess import normalise
-from vitreous.training import checkpoint
-from vitreous.training.checkpoint import State
+from vitreous.training.saving import checkpoint
+from vitreous.training.saving.checkpoint import State
 from vitreous.weights.formats.container import open_container
 from vitreous.weights.native import golden_image, read_native
 

@@ -19,7 +19,7 @@ from vitreous.architecture import architecture_from_json
 from vitreous.model.create import build, create_model
 from vitreous.model.vit import ViT
 from vitreous.schema import to_json
-from vitreous.training.optim import parameter_groups
+from vitreous.training.learning.optim import parameter_groups
 
 EVERY = pytest.mark.parametrize("name", OPTIONS)
 

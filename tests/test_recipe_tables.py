@@ -12,7 +12,7 @@ import torch
 
 from vitreous.config import Recipe
 from vitreous.recipe import decoupled, find_recipe, hyperrule, recipe_names
-from vitreous.training.schedule import learning_rate
+from vitreous.training.learning.schedule import learning_rate
 
 # Table 3 of the ViT paper: models, data, epochs, base rate, decay, weight decay, dropout.
 TABLE_3 = """

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from vitreous.errors import ModelFileError, ResourceError
-from vitreous.training import checkpoint, checkpoint_folder
-from vitreous.training.average import Average
-from vitreous.training.checkpoint import State
+from vitreous.training.learning.average import Average
+from vitreous.training.saving import checkpoint, checkpoint_folder
+from vitreous.training.saving.checkpoint import State
 
 
 def state_of(step: int, *, score: float | None = None, count: int = 350) -> State:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 import vitreous as vt
 from vitreous.errors import DivergedError
-from vitreous.training.divergence import Setting, Verdict, Watch
+from vitreous.training.trouble.divergence import Setting, Verdict, Watch
 
 LOG10 = math.log(10)
 

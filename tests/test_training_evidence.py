@@ -20,11 +20,12 @@ from vitreous.config import PreprocessConfig
 from vitreous.data.loader import Batch
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.picture.preprocess import normalise
-from vitreous.training import checkpoint, evidence
-from vitreous.training.divergence import Setting
-from vitreous.training.mix import Mix, mixed, mixed_targets
-from vitreous.training.objective import LabelObjective, targets_of
-from vitreous.training.replay import Replayed, digest, replay
+from vitreous.training.learning.mix import Mix, mixed, mixed_targets
+from vitreous.training.learning.objective import LabelObjective, targets_of
+from vitreous.training.saving import checkpoint
+from vitreous.training.trouble import evidence
+from vitreous.training.trouble.divergence import Setting
+from vitreous.training.trouble.replay import Replayed, digest, replay
 
 H, W, CLASSES, BATCH, STEP = 16, 24, ("ant", "<bee>", "çat"), 7, 30
 IDS = [f"photos/{n}.png" for n in range(50)]

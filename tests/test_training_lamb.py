@@ -11,7 +11,7 @@ import torch
 from oracles import timm
 from torch import Tensor, nn
 
-from vitreous.training.lamb import Lamb
+from vitreous.training.learning.lamb import Lamb
 
 STEPS = 20
 

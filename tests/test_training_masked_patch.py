@@ -23,7 +23,7 @@ from vitreous.errors import ConfigError
 from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, Prepared
 from vitreous.model.vit import ViT
-from vitreous.training.masked_patch import (
+from vitreous.training.masked.patch import (
     MaskedPatch,
     MaskedPatchObjective,
     corruption,
@@ -32,7 +32,7 @@ from vitreous.training.masked_patch import (
     validate_masked,
     vit_of,
 )
-from vitreous.training.masked_targets import MaskedTarget, colour_classes, colour_of_pixels, colours, patch_pixels
+from vitreous.training.masked.targets import MaskedTarget, colour_classes, colour_of_pixels, colours, patch_pixels
 
 TARGETS: tuple[MaskedTarget, ...] = ("mean-colour", "downsampled", "pixels")
 VITS = {name: config for name, config in TINY.items() if isinstance(config, ViTConfig) and config.num_tokens is None}

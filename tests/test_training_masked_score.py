@@ -26,9 +26,9 @@ from vitreous.report.content import Command, DataSheet
 from vitreous.report.html import write_masked_report, write_model_card
 from vitreous.report.masked import Guess, MaskedReport, MaskedScore
 from vitreous.results import Failure, RunResult
-from vitreous.training.masked_patch import MaskedPatch
-from vitreous.training.masked_score import interval_of_mean, score_masked, surroundings
-from vitreous.training.masked_targets import MaskedTarget, colour_classes, num_outputs
+from vitreous.training.masked.patch import MaskedPatch
+from vitreous.training.masked.score import interval_of_mean, score_masked, surroundings
+from vitreous.training.masked.targets import MaskedTarget, colour_classes, num_outputs
 from vitreous.weights.load import load
 
 PLAIN = PreprocessConfig(image_size=(24, 40), crop_ratio=1.0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vitreous.config import Recipe
-from vitreous.training.mix import Mix, cut_box, mix_of, mixed, mixed_targets
+from vitreous.training.learning.mix import Mix, cut_box, mix_of, mixed, mixed_targets
 
 SIZE = (24, 40)
 PLAIN = Recipe(name="plain", purpose="pretrain", epochs=1)

@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from vitreous.errors import DataError
-from vitreous.training.objective import LabelObjective, Loss, balanced_weights, targets_of
+from vitreous.training.learning.objective import LabelObjective, Loss, balanced_weights, targets_of
 
 B, Y = 11, 5
 KINDS: list[Loss] = ["softmax", "sigmoid", "sigmoid-mean"]

@@ -18,9 +18,9 @@ from vitreous.config import Recipe
 from vitreous.errors import ConfigError
 from vitreous.model.create import build
 from vitreous.recipe import find_recipe
-from vitreous.training.average import Average
-from vitreous.training.lamb import Lamb
-from vitreous.training.optim import build_optimizer, layer_numbers, parameter_groups
+from vitreous.training.learning.average import Average
+from vitreous.training.learning.lamb import Lamb
+from vitreous.training.learning.optim import build_optimizer, layer_numbers, parameter_groups
 
 LINEAR = find_recipe("paper-imagenet21k", "pretrain")
 

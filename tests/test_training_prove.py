@@ -10,9 +10,9 @@ import pytest
 from small_session import SmallSession, open_broken, open_forgetful, open_small
 
 from vitreous.errors import UsageError, VitreousError
-from vitreous.training import checkpoint
-from vitreous.training.prove import prove
 from vitreous.training.run import FORMAT_VERSION
+from vitreous.training.saving import checkpoint
+from vitreous.training.saving.prove import prove
 
 
 def begun(run: Path, steps: int, total: int) -> Path:

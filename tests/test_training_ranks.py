@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from small_photos import write_photos_with_test
 
-from vitreous.training.checkpoint_folder import check, found
+from vitreous.training.saving.checkpoint_folder import check, found
 
 WORDS = ["--model", "vit-test", "--image-size", "32", "--batch-size", "12", "--micro-batch", "4"]
 WORDS += ["--threads", "1", "--precision", "float32", "--seed", "3"]

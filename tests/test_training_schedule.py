@@ -13,7 +13,7 @@ from oracles import timm
 
 from vitreous.config import Recipe
 from vitreous.recipe import find_recipe
-from vitreous.training.schedule import learning_rate, warmup_steps
+from vitreous.training.learning.schedule import learning_rate, warmup_steps
 
 COSINE = dataclasses.replace(find_recipe("paper-finetune-small", "finetune"), warmup_steps=100)  # 0.01, 500 steps
 LINEAR = find_recipe("paper-imagenet21k", "pretrain")  # 1e-3, 10,000 steps of warm-up

@@ -12,7 +12,7 @@ from small_photos import write_photos_with_test
 
 import vitreous as vt
 from vitreous.recipe import find
-from vitreous.training.checkpoint_folder import best, found, step_of
+from vitreous.training.saving.checkpoint_folder import best, found, step_of
 from vitreous.training.sweep import best_rate
 
 QUICK: dict[str, Any] = {

@@ -15,9 +15,9 @@ from vitreous.architecture import ViTConfig
 from vitreous.config import AugmentConfig, TrainOptions
 from vitreous.data.imageset import Splits, array_set
 from vitreous.errors import ResourceError
-from vitreous.training.divergence import Verdict
 from vitreous.training.plan import ALONE, Plan, make_plan
 from vitreous.training.step import Done, Engine
+from vitreous.training.trouble.divergence import Verdict
 
 CONFIG = ViTConfig(
     name="tiny", image_size=(16, 24), patch_size=(8, 4), embed_dim=20, depth=2, num_heads=5, mlp_dim=28, num_classes=3

@@ -29,10 +29,10 @@ import vitreous as vt
 from vitreous import console, files, machine
 from vitreous.errors import ResourceError, UsageError, VitreousError
 from vitreous.results import EpochRecord
-from vitreous.training import checkpoint
-from vitreous.training.checkpoint import State
-from vitreous.training.checkpoint_folder import placing
 from vitreous.training.run import RunFolder, new_folder, read_records
+from vitreous.training.saving import checkpoint
+from vitreous.training.saving.checkpoint import State
+from vitreous.training.saving.checkpoint_folder import placing
 
 DISK = 1 << 20
 

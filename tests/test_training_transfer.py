@@ -21,9 +21,9 @@ from vitreous.config import Recipe
 from vitreous.errors import ConfigError
 from vitreous.model.create import build, draw
 from vitreous.model.vit import ViT
-from vitreous.training.average import Average
-from vitreous.training.optim import build_optimizer
-from vitreous.training.transfer import begin, ever_trained, finish, head_only_steps, heads_of, phase
+from vitreous.training.learning.average import Average
+from vitreous.training.learning.optim import build_optimizer
+from vitreous.training.learning.transfer import begin, ever_trained, finish, head_only_steps, heads_of, phase
 
 WAYS = ["all", "head", "head-first", "lora", "bitfit"]
 TOTAL = 5

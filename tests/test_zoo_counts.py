@@ -47,6 +47,7 @@ BIT = {
 # Nobody prints these to the last parameter: `vit` and `resnet` below derive each of them, and every published one.
 DERIVED = {
     "vit-test": 51_738,
+    "vit-28": 140_938,
     "vit-mu16": 76_712,
     "vit-s14": 22_004_584,
     "vit-s8": 22_055_272,
@@ -76,6 +77,7 @@ COUNTS = VIT_JAX | BIT | DERIVED
 # (D, L, F, heads, P) of big_vision's decode_variant; the last number is in cells of the feature map for hybrids.
 VARIANTS = {
     "vit-test": (48, 2, 112, 3, 8),
+    "vit-28": (64, 4, 128, 2, 4),
     "vit-mu16": (32, 1, 128, 2, 16),
     "vit-ti16": (192, 12, 768, 3, 16),
     "vit-s32": (384, 12, 1536, 6, 32),
@@ -99,6 +101,7 @@ VARIANTS = {
     "vit-G14": (1664, 48, 8192, 16, 14),
     "vit-e14": (1792, 56, 15360, 16, 14),
 }
+OWN = {"vit-test": (32, 10), "vit-28": (28, 10)}  # pixels and classes of the project's own
 HYBRIDS = {  # units per stage, then the ViT and its patch on the map
     "r+vit-ti16": ((), "vit-ti16", 8),
     "r26+vit-s32": ((2, 2, 2, 2), "vit-s32", 1),
@@ -146,9 +149,8 @@ def derived(name: str) -> int:
     """The count of a name from the tables above alone."""
     if name in VARIANTS:
         D, L, F, _, P = VARIANTS[name]
-        return vit(
-            D, L, F, 3, P, (32 // 8) ** 2 if name == "vit-test" else (224 // P) ** 2, 10 if "test" in name else 1000
-        )
+        side, classes = OWN.get(name, (224, 1000))
+        return vit(D, L, F, 3, P, (side // P) ** 2, classes) - (2 * D if name == "vit-28" else 0)  # no class token
     if name in HYBRIDS:
         units, other, P = HYBRIDS[name]
         D, L, F, _, _ = VARIANTS[other]
@@ -225,7 +227,7 @@ def test_widths_are_those_of_the_papers(name: str, sizes: tuple[int, int, int, i
     assert not isinstance(config, ResNetConfig)
     assert sizes == (config.embed_dim, config.depth, config.mlp_dim, config.num_heads, config.patch_size[0])
     assert (config.gelu, config.norm_eps, config.dropout) == ("erf", 1e-6, 0.0)
-    assert config.num_classes == (10 if name == "vit-test" else 1000)
+    assert config.num_classes == (10 if name in OWN else 1000)
 
 
 @pytest.mark.parametrize(("name", "expected"), HYBRIDS.items())

@@ -56,7 +56,7 @@ _Groups = dict[str, str | None]
 
 
 def model_names() -> tuple[str, ...]:
-    """Every name the zoo lists: two small ones of this project, ViTs by size, axial ViTs, hybrids, BiT, and the ResNets of Table 6.
+    """Every name the zoo lists: two small models, ViTs by size, axial ViTs, hybrids, BiT, and the ResNets of Table 6.
 
     Patch sizes that nobody published, and trunks cut at other stages, are understood but not listed.
     """

@@ -56,6 +56,8 @@ class TrainOptions:
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None
     """CPU threads for the arithmetic; by default all, or one for a model too narrow to share out."""
+    workers: int | None = None
+    """Threads that read images; by default one for each core. Network drives and slow disks want more."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto measures which is faster for this model on this machine."""
     micro_batch: int | None = None
@@ -89,7 +91,7 @@ class TrainOptions:
             raise ConfigError(f"--sweep and --learning-rate {self.learning_rate} exclude each other")
         if not isinstance(self.learning_rate, str):
             positive(self, "learning_rate")
-        positive(self, "epochs", "steps", "batch_size", "threads", "micro_batch", "keep")
+        positive(self, "epochs", "steps", "batch_size", "threads", "workers", "micro_batch", "keep")
         if self.image_size is not None and min(as_pair(self.image_size)) < 1:
             raise ConfigError(f"--image-size must be positive, got {self.image_size}")
         if not 0.0 < self.val < 1.0:

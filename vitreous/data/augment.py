@@ -2,7 +2,7 @@
 
 A pure function of the run's seed, the epoch, the image's index and the repeat, so that workers, restarts and
 micro-batches change nothing. The order is DeiT's and big_vision's; what mixes images with each other is in
-training/mix.py.
+training/learning/mix.py.
 """
 
 from __future__ import annotations

@@ -59,8 +59,10 @@ _FEW_LABELS = dataclasses.replace(
     name="few-labels",
     purpose="finetune",
     source=f"{_OURS}: small-images' optimiser on 600 labelled images, rates by benchmarks/masked_patch.py --tune",
+    learning_rate=1e-3,
     epochs=None,
     steps=1000,
+    batch_size=64,
     average_decay=0.99,
     augment=AugmentConfig(crop="centre"),
 )
@@ -180,7 +182,7 @@ def _thumbnails() -> tuple[Recipe, ...]:
         purpose="pretrain",
         summary="small-masked-finetune's steps on the same few labels, from random weights",
         model=_THUMBNAIL.model,
-        learning_rate=1e-3,
+        learning_rate=3e-3,
     )
     return _THUMBNAIL, masked, scratch
 
@@ -191,7 +193,6 @@ def _masked_finetune() -> Recipe:
         name="small-masked-finetune",
         summary="tens of labelled images per class, after small-masked on many without labels",
         model="runs/small-masked",
-        learning_rate=1e-3,
     )
 
 

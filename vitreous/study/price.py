@@ -22,10 +22,10 @@ from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, Prepared, choose_policy, choose_threads
 from vitreous.model.recompute import recompute_blocks
 from vitreous.schema import from_json, to_json
-from vitreous.training import transfer
+from vitreous.training.learning import transfer
+from vitreous.training.learning.optim import build_optimizer
 from vitreous.training.memory import kept_bytes
 from vitreous.training.microbatch import choose_micro_batch
-from vitreous.training.optim import build_optimizer
 
 WARM, MEASURED = 3, 20  # passes that are not yet like the others, and passes that count
 

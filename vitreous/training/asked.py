@@ -20,7 +20,16 @@ from vitreous.zoo import is_model_name
 _ASKED = ("verb", "options", "data_path", "model", "architecture")
 
 _FREE = frozenset(
-    {"data_path", "micro_batch", "gradient_checkpointing", "compile", "parallel", "checkpoint_minutes", "keep"}
+    {
+        "data_path",
+        "workers",
+        "micro_batch",
+        "gradient_checkpointing",
+        "compile",
+        "parallel",
+        "checkpoint_minutes",
+        "keep",
+    }
     | {"log", "root"}
 )
 """What a person may edit in run.json between two lives of a run; the images are compared wherever they lie."""

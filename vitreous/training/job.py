@@ -22,13 +22,13 @@ from vitreous.model.prepare import find_device
 from vitreous.report.words import percent
 from vitreous.results import Evaluation, RunResult
 from vitreous.schema import from_json, to_json
-from vitreous.training import transfer
 from vitreous.training.asked import asked_facts, begun_facts, check_asked, check_same, recorded
 from vitreous.training.finish import command_line, finish
-from vitreous.training.finish_masked import masked_result
 from vitreous.training.keywords import TrainKeywords
+from vitreous.training.learning import transfer
 from vitreous.training.loop import train
-from vitreous.training.masked_patch import MaskedPatch
+from vitreous.training.masked.finish import masked_result
+from vitreous.training.masked.patch import MaskedPatch
 from vitreous.training.onlooker import Onlooker
 from vitreous.training.plan import Data, Model, Plan, Verb, choose_model, make_plan, resolve_recipe
 from vitreous.training.run import RunFolder, new_folder, read_facts, unfinished_like

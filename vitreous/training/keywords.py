@@ -31,6 +31,7 @@ class TrainKeywords(TypedDict, total=False):
     seed: int
     device: str
     threads: int | None
+    workers: int | None
     precision: Literal["auto", "float32", "bfloat16"]
     micro_batch: int | None
     gradient_checkpointing: bool

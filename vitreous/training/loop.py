@@ -15,22 +15,23 @@ from vitreous.distributed import Group
 from vitreous.errors import VitreousError
 from vitreous.results import EpochRecord
 from vitreous.schema import to_json
-from vitreous.training.average import Average
-from vitreous.training.checkpoint import State
-from vitreous.training.divergence import Setting, Verdict, Watch
 from vitreous.training.forecast import Forecast
-from vitreous.training.keeper import Keeper
+from vitreous.training.learning.average import Average
+from vitreous.training.learning.schedule import warmup_steps
 from vitreous.training.onlooker import Onlooker
 from vitreous.training.plan import Plan
 from vitreous.training.run import RunFolder
-from vitreous.training.schedule import warmup_steps
+from vitreous.training.saving.checkpoint import State
+from vitreous.training.saving.keeper import Keeper
 from vitreous.training.signals import StopRequests
 from vitreous.training.step import Done, Engine
 from vitreous.training.track import Track
+from vitreous.training.trouble.divergence import Setting, Verdict, Watch
 from vitreous.training.validate import validate, watched
 
 _RECORDS = 40  # lines in metrics.jsonl over a whole run
 _VALIDATIONS = 10  # how many of them carry a score on held-out images, and are printed
+_MUCH_WAITING = 0.5  # share of the time from which on it is worth doing something about
 
 
 @dataclass
@@ -113,7 +114,7 @@ def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: G
     folder.forget_records_after(first)
     forecast = Forecast.begin(plan, first, _VALIDATIONS, len(watched(plan, _VALIDATIONS)))
     saved = tick = time.monotonic()
-    stop.deferred, done_steps = True, first
+    stop.deferred, done_steps, advised = True, first, False
     with (
         reproducible(plan.policy.device),
         Track(options.log if group.first else "none", folder.path, folder.records(), to_json(plan.recipe)) as track,
@@ -142,6 +143,9 @@ def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: G
                 track.record(record)
                 if score is not None:
                     progress.note(_line(record))
+                    if record.waiting > _MUCH_WAITING and not advised:
+                        progress.note(_advice(plan))
+                        advised = True
                     forecast.looked(time.monotonic() - now)
                 meter = Meter()
             due = time.monotonic() - saved >= 60 * options.checkpoint_minutes
@@ -230,4 +234,13 @@ def _line(record: EpochRecord) -> str:
     return (
         f"  step {record.step:>7,}  epoch {record.epoch:6.1f}  loss {record.loss:.4f}"
         f"  train {record.accuracy:6.1%}{held_out}  {record.images_per_second:,.0f} images/s{waiting}"
+    )
+
+
+def _advice(plan: Plan) -> str:
+    """What helps a run that waits for its images."""
+    more = max(16, 2 * (plan.options.workers or 0))
+    return (
+        "  most of the time goes by waiting for images: from a slow disk or network, more threads read faster"
+        f" (--workers {more}); for a busy processor, store the images smaller"
     )

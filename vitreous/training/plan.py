@@ -20,8 +20,8 @@ from vitreous.model.prepare import Policy, choose_policy, choose_threads
 from vitreous.model.recompute import recompute_blocks
 from vitreous.recipe import find_recipe, hyperrule, quality_recipe
 from vitreous.recipe.change import changed
-from vitreous.training import transfer
-from vitreous.training.masked_patch import MaskedPatch
+from vitreous.training.learning import transfer
+from vitreous.training.masked.patch import MaskedPatch
 from vitreous.training.memory import How, image_bytes, peak_memory
 from vitreous.training.microbatch import choose_micro_batch
 from vitreous.training.spelled import spelled_config

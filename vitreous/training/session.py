@@ -7,16 +7,17 @@ from pathlib import Path
 
 from vitreous.config import TrainOptions
 from vitreous.schema import from_json
-from vitreous.training import checkpoint, evidence
 from vitreous.training.asked import recorded
-from vitreous.training.average import Average
-from vitreous.training.divergence import Verdict, Watch
+from vitreous.training.learning.average import Average
 from vitreous.training.loop import reproducible
 from vitreous.training.plan import ALONE, Data, Model, Plan, make_plan
-from vitreous.training.prove import Proof, prove
-from vitreous.training.replay import Replayed, replay
 from vitreous.training.run import read_facts
+from vitreous.training.saving import checkpoint
+from vitreous.training.saving.prove import Proof, prove
 from vitreous.training.step import Engine
+from vitreous.training.trouble import evidence
+from vitreous.training.trouble.divergence import Verdict, Watch
+from vitreous.training.trouble.replay import Replayed, replay
 
 
 class RunSession:

@@ -12,11 +12,11 @@ import time
 from typing import Any
 
 from vitreous import console
-from vitreous.training.divergence import Verdict
 from vitreous.training.loop import reproducible
 from vitreous.training.plan import ALONE, Plan
 from vitreous.training.range_test import RangeTest, find_rate
 from vitreous.training.step import Engine
+from vitreous.training.trouble.divergence import Verdict
 
 _WARM, _MEASURED = 4, 20  # steps that are not yet like the others, and those that count
 _LONGEST = 0.1  # of the time that training may take: large models are measured by fewer steps

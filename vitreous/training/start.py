@@ -16,7 +16,7 @@ from vitreous.model.create import create_model
 from vitreous.model.layers import DropPath
 from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
-from vitreous.training.masked_patch import MaskedPatch, masked_patch
+from vitreous.training.masked.patch import MaskedPatch, masked_patch
 from vitreous.weights.load import open_model
 from vitreous.zoo import find_model
 

@@ -22,15 +22,15 @@ from vitreous.distributed import Group, share
 from vitreous.errors import ResourceError
 from vitreous.model.prepare import Prepared
 from vitreous.picture.preprocess import normalise
-from vitreous.training import transfer
-from vitreous.training.divergence import Verdict
-from vitreous.training.masked_patch import masked_loss
+from vitreous.training.learning import transfer
+from vitreous.training.learning.mix import mix_of, mixed, mixed_targets
+from vitreous.training.learning.objective import LabelObjective, balanced_weights, targets_of
+from vitreous.training.learning.optim import build_optimizer
+from vitreous.training.learning.schedule import learning_rate
+from vitreous.training.masked.patch import masked_loss
 from vitreous.training.microbatch import is_out_of_memory
-from vitreous.training.mix import mix_of, mixed, mixed_targets
-from vitreous.training.objective import LabelObjective, balanced_weights, targets_of
-from vitreous.training.optim import build_optimizer
 from vitreous.training.plan import Plan
-from vitreous.training.schedule import learning_rate
+from vitreous.training.trouble.divergence import Verdict
 
 Judge = Callable[[int, float, float], Verdict]
 """From step, loss and gradient norm to what is to be done."""
@@ -194,9 +194,12 @@ class Engine:
             places=range(place, place + count),
             mates=recipe.mixes,
             repeats=recipe.repeats,
-            # pictures at hand need little preparing, and a second thread would only get in the arithmetic's way
-            workers=1 if plan.splits.train.in_memory else num_cores(),
+            workers=self._workers(),
         )
+
+    def _workers(self) -> int:
+        """Pictures at hand need little preparing, and a second thread would only get in the arithmetic's way."""
+        return self.plan.options.workers or (1 if self.plan.splits.train.in_memory else num_cores())
 
     def _halve(self, error: BaseException) -> None:
         """Try again with half the micro-batch; the result is that of the undivided batch either way."""

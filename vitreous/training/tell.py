@@ -12,8 +12,8 @@ import torch
 from vitreous.cost import macs
 from vitreous.model.attention import Attention
 from vitreous.recipe import find_recipe
+from vitreous.training.learning.schedule import warmup_steps
 from vitreous.training.plan import Plan
-from vitreous.training.schedule import warmup_steps
 
 
 def describe(plan: Plan, folder: Path | None) -> list[str]:

@@ -15,8 +15,8 @@ from vitreous.data.sources import ImageSet
 from vitreous.distributed import Group
 from vitreous.model.prepare import Prepared
 from vitreous.picture.preprocess import normalise
-from vitreous.training.average import Average
-from vitreous.training.masked_patch import validate_masked
+from vitreous.training.learning.average import Average
+from vitreous.training.masked.patch import validate_masked
 from vitreous.training.plan import Plan
 
 _SMALLEST = 256  # held-out images behind a score, or more where the run is long enough to afford it

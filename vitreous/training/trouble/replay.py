@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vitreous.data.loader import Batch
-from vitreous.training.evidence import Kept
+from vitreous.training.trouble.evidence import Kept
 
 _SUSPECTS = 3  # images and gradients that are named where all are finite
 

@@ -22,8 +22,8 @@ from torch.optim import Optimizer
 from vitreous import console
 from vitreous.errors import ModelFileError, ResourceError
 from vitreous.files import retried
-from vitreous.training.average import Average
-from vitreous.training.checkpoint_folder import (
+from vitreous.training.learning.average import Average
+from vitreous.training.saving.checkpoint_folder import (
     FACTS,
     SHARDS,
     SaveError,
@@ -34,8 +34,8 @@ from vitreous.training.checkpoint_folder import (
     step_of,
     sweep,
 )
-from vitreous.training.checkpoint_folder import best as best
-from vitreous.training.checkpoint_folder import read_score as read_score
+from vitreous.training.saving.checkpoint_folder import best as best
+from vitreous.training.saving.checkpoint_folder import read_score as read_score
 from vitreous.weights.formats.safetensors_file import read_safetensors
 from vitreous.weights.native import layout, raw_bytes, safetensors_header
 

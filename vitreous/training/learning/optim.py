@@ -18,8 +18,8 @@ from torch import nn
 from vitreous.config import Recipe
 from vitreous.errors import ConfigError
 from vitreous.model.vit import ViT
-from vitreous.training.lamb import Lamb
-from vitreous.training.transfer import ever_trained
+from vitreous.training.learning.lamb import Lamb
+from vitreous.training.learning.transfer import ever_trained
 
 _TABLES = ("pos_embed", "pos_embed_y", "pos_embed_x", "pos_embed_prefix", "rel_pos")
 _TOKENS = ("cls_token", "dist_token", "reg_token", "mask_token")

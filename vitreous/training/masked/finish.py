@@ -18,8 +18,8 @@ from vitreous.report.masked import MaskedReport, MaskedScore
 from vitreous.results import RunResult
 from vitreous.training.finish import final_card
 from vitreous.training.loop import Trained
-from vitreous.training.masked_patch import vit_of
-from vitreous.training.masked_score import score_masked
+from vitreous.training.masked.patch import vit_of
+from vitreous.training.masked.score import score_masked
 from vitreous.training.onlooker import Onlooker
 from vitreous.training.plan import Plan
 from vitreous.training.run import RunFolder

@@ -27,7 +27,7 @@ from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.picture.preprocess import normalise
 from vitreous.results import Failure
-from vitreous.training.masked_targets import (
+from vitreous.training.masked.targets import (
     NUM_COLOURS,
     MaskedTarget,
     cells,

@@ -27,9 +27,9 @@ from vitreous.data.imageset import ImageSet
 from vitreous.data.loader import Batch
 from vitreous.distributed import Group
 from vitreous.errors import ModelFileError, ResourceError, UsageError
-from vitreous.training import checkpoint
-from vitreous.training.checkpoint_folder import found
-from vitreous.training.divergence import Setting
+from vitreous.training.saving import checkpoint
+from vitreous.training.saving.checkpoint_folder import found
+from vitreous.training.trouble.divergence import Setting
 
 FOLDER = "diverged"
 

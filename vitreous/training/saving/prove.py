@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from vitreous.errors import UsageError, VitreousError
-from vitreous.training import checkpoint
-from vitreous.training.checkpoint_folder import check, found, step_of
 from vitreous.training.run import read_facts
+from vitreous.training.saving import checkpoint
+from vitreous.training.saving.checkpoint_folder import check, found, step_of
 from vitreous.weights.native import raw_bytes
 
 _PARTS = {"model": "weights", "optimizer": "moments", "average": "average"}
@@ -206,7 +206,7 @@ def _elsewhere(scratch: Path, open_run: Open, run: Path, saved: Path, steps: int
     }
     (scratch / "request.json").write_text(json.dumps(request), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "vitreous.training.prove", str(scratch)],
+        [sys.executable, "-P", "-m", "vitreous.training.saving.prove", str(scratch)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,

@@ -11,14 +11,16 @@ from torch import Tensor
 
 from vitreous import console
 from vitreous.distributed import Group, full, load_shards, save_shards
-from vitreous.training import checkpoint, evidence, transfer
-from vitreous.training.average import Average
-from vitreous.training.checkpoint import State
-from vitreous.training.checkpoint_folder import SHARDS, SaveError, best, read_score
-from vitreous.training.divergence import Setting
+from vitreous.training.learning import transfer
+from vitreous.training.learning.average import Average
 from vitreous.training.plan import Plan
+from vitreous.training.saving import checkpoint
+from vitreous.training.saving.checkpoint import State
+from vitreous.training.saving.checkpoint_folder import SHARDS, SaveError, best, read_score
 from vitreous.training.step import Done, Engine
 from vitreous.training.tell import environment
+from vitreous.training.trouble import evidence
+from vitreous.training.trouble.divergence import Setting
 
 
 class Keeper:

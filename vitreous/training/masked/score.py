@@ -18,8 +18,8 @@ from vitreous.errors import DataError
 from vitreous.evaluation.metrics import wilson_interval
 from vitreous.report.masked import Guess, MaskedScore
 from vitreous.results import Failure
-from vitreous.training.masked_patch import Answers, MaskedPatchObjective, held_out_answers, inside
-from vitreous.training.masked_targets import NUM_COLOURS, colour_of_pixels, colours, patch_pixels
+from vitreous.training.masked.patch import Answers, MaskedPatchObjective, held_out_answers, inside
+from vitreous.training.masked.targets import NUM_COLOURS, colour_of_pixels, colours, patch_pixels
 
 _Z = 1.959963984540054  # the 97.5 % quantile of the standard normal
 _VEIL = (188, 211, 227)  # what hidden patches are painted with

@@ -1,0 +1,1 @@
+"""When training goes wrong: noticed, kept, done again."""
