@@ -19,8 +19,9 @@ from vitreous.errors import UsageError
 TRAINING = (
     "--run DIR, --recipe NAME, --quality WORD, --objective WORD, --time TIME, --epochs X, --steps N, --batch-size N, "
     "--learning-rate X, --set A=X,B=Y, --sweep, --train WORD, --class-weights WORD, --image-size N|HxW, --val X, "
-    "--result WORD, --bad-images WORD, --seed N, --device NAME, --threads N, --precision WORD, --micro-batch N, "
-    "--gradient-checkpointing, --compile, --parallel WORD, --checkpoint-minutes X, --keep N, --log WORD, --root DIR"
+    "--result WORD, --bad-images WORD, --seed N, --device NAME, --threads N, --workers N, --precision WORD, "
+    "--micro-batch N, --gradient-checkpointing, --compile WORD, --parallel WORD, --checkpoint-minutes X, --keep N, "
+    "--log WORD, --root DIR"
 )
 MACHINE = "--device NAME, --precision WORD, --batch-size N, --threads N"
 COMMON = "--json, --debug"

@@ -293,6 +293,6 @@ def test_the_card_says_what_the_model_is(pretrained: Runs, name: str, said: list
 @pytest.mark.parametrize(("name", "gigas"), [("bit-r50x1", "4.09"), ("r50+vit-b16", "21.5")])
 def test_a_dry_run_of_a_large_one_says_what_it_would_cost(name: str, gigas: str) -> None:
     """Micro-batch, multiply-adds and memory, and nothing is written."""
-    lines = "\n".join(plan("pretrain", "digits", model=name, threads=1, precision="float32"))
-    for words in (name, "224 x 224 px", "batch 128 as ", f"{gigas} G multiply-adds an image", "GB of memory"):
+    lines = "\n".join(plan("pretrain", "digits", model=name, threads=1, precision="float32", steps=9, micro_batch=4))
+    for words in (name, "224 x 224 px", "batch 128 as 32 x 4", f"{gigas} G multiply-adds an image", "GB of memory"):
         assert words in lines

@@ -144,6 +144,12 @@ def test_divergence_ends_in_one_error_and_keeps_the_checkpoints(photos: Path, tm
     assert 3 == len(list((tmp_path / "run" / "diverged").glob("step-*/batch.json")))
 
 
+def test_a_named_recipe_brings_its_model(photos: Path) -> None:
+    """The size of the images too, which are those of the model."""
+    lines = "\n".join(plan("pretrain", photos, recipe="small-images", steps=2, threads=1, precision="float32"))
+    assert "vit-28: random weights, 0.14 M parameters, 28 x 28 px" in lines
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [

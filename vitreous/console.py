@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 _INTERVAL = 10.0  # seconds between plain progress lines
+_WARM = 5  # calls of `advance` that are not yet like the others: what is left is told without them
 
 
 @runtime_checkable
@@ -79,8 +80,10 @@ class Progress:
 
     def __init__(self, label: str, total: int, unit: str = "images", *, done: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self._first = self._count = done
+        self._count = done
         self._began = self._spoke = time.monotonic()
+        self._since = self._warm = (self._began, done)
+        self._calls = 0
         self._live = stream().isatty()
         self._width = 0
 
@@ -96,6 +99,11 @@ class Progress:
         """
         self._count += count
         now = time.monotonic()
+        self._calls += 1
+        if self._calls == _WARM:
+            self._warm = now, self._count
+        elif self._calls == 2 * _WARM:
+            self._since = self._warm
         if now - self._spoke >= (0.1 if self._live else _INTERVAL):
             self._spoke = now
             self._show(self._line(now, figures))
@@ -110,7 +118,7 @@ class Progress:
         say(text)
 
     def _line(self, now: float, figures: str) -> str:
-        done, elapsed = self._count - self._first, now - self._began
+        done, elapsed = self._count - self._since[1], now - self._since[0]
         rate = done / elapsed if elapsed > 0 else 0.0
         left = duration((self.total - self._count) / rate) if rate > 0 else "?"
         share = 100 * self._count / max(self.total, 1)

@@ -47,7 +47,7 @@ class Pretrain:
     data: str = positional()
     """Folder of class folders, with or without train, val and test above them; or digits, mnist-5k, fashion-mnist."""
     model: str | None = None
-    """An architecture by name, see `vitreous models`."""
+    """An architecture by name, see `vitreous models`. Left out, the one of the recipe that is named."""
     dry_run: bool = False
     """Print the plan, and stop before anything is written."""
     training: TrainOptions = field(default_factory=TrainOptions)

@@ -64,8 +64,8 @@ class TrainOptions:
     """Images per forward pass; the batch is made of several. It changes memory and speed only."""
     gradient_checkpointing: bool = False
     """Compute each block twice in place of keeping it: about a third more time, far less memory."""
-    compile: bool = False
-    """Compile the model first: a minute of set-up that long runs on a GPU get back."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """auto tries PyTorch's compiler before runs of half an hour or more, and takes it where that saves time."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     """Under torchrun: whole copies of the model (ddp), or its weights shared out too (fsdp); auto takes copies."""
     checkpoint_minutes: float = 2.0

@@ -6,6 +6,7 @@ Members are read where they lie, by offset and size; none is written to disk, an
 from __future__ import annotations
 
 import bisect
+import contextlib
 import errno
 import functools
 import glob
@@ -29,8 +30,12 @@ from vitreous.data.words import some
 from vitreous.errors import DataError, ImageError
 from vitreous.picture.decode import decode
 
-_OPEN_FILES = 128  # shards held open at a time: two for each lane, far below what systems allow
+_OPEN_FILES = 128  # shards of a set held open at a time: two for each lane
+_SHARE_OF_FILES = 8  # and at most this part of the files that the system allows: there are other sets, and checkpoints
 _MOST_SHARDS = 100_000
+
+with contextlib.suppress(ImportError):  # there is none on Windows
+    import resource
 
 _WILD = re.compile(r"[*?\[]")
 _COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
@@ -168,7 +173,7 @@ def _as_set(
     ids = Names(len(labels), lambda place: f"{paths[shard_of(place)]}/{index.name(place)}")
     keys = Names(len(labels), lambda place: f"{shards[shard_of(place)]}/{normalize('NFC', index.name(place))}")
 
-    @functools.lru_cache(_OPEN_FILES)
+    @functools.lru_cache(_most_open())
     def opened(shard: int) -> OpenFile:
         file = OpenFile(paths[shard])
         if _state(file.status) != seen[shard]:
@@ -195,6 +200,15 @@ def _as_set(
         keys=keys,
         shards=tuple(count for count in index.counts.tolist() if count),
     )
+
+
+def _most_open() -> int:
+    """How many shards a set may hold open."""
+    try:
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except NameError:  # Windows
+        return _OPEN_FILES
+    return _OPEN_FILES if allowed < 0 else max(1, min(_OPEN_FILES, allowed // _SHARE_OF_FILES))
 
 
 def _state(status: os.stat_result) -> tuple[int, int]:

@@ -86,7 +86,8 @@ def pretrain(data: Data, *, model: Model | None = None, **options: Unpack[TrainK
 
     Args:
         data: a folder of class folders (with or without train/val/test above them), or a built-in name.
-        model: a zoo name, a config, or any module with `forward(images (B, 3, H, W)) -> logits`.
+        model: a zoo name, a config, or any module with `forward(images (B, 3, H, W)) -> logits`; where a recipe is
+            named, by default the recipe's.
         **options: the fields of TrainOptions.
 
     Raises:
@@ -157,7 +158,7 @@ def run_job(verb: Verb, data: Data, model: Model | None, options: TrainOptions, 
     """
     resolve_recipe(verb, options)
     require(options.log)
-    model = choose_model(verb) if model is None else model
+    model = choose_model(verb, options) if model is None else model
     with joined(device_of(options)) as group:
         return _begin(group, Given(verb, data, model, options), command)
 

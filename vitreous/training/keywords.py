@@ -35,7 +35,7 @@ class TrainKeywords(TypedDict, total=False):
     precision: Literal["auto", "float32", "bfloat16"]
     micro_batch: int | None
     gradient_checkpointing: bool
-    compile: bool
+    compile: Literal["auto", "on", "off"]
     parallel: Literal["auto", "ddp", "fsdp"]
     checkpoint_minutes: float
     keep: int

@@ -81,7 +81,7 @@ def _measure(module: ViT | ResNet, size: Size, policy: Policy, largest: int) -> 
     count = _SMALLEST
     try:
         while count <= largest and time.monotonic() - began < _PROBE_SECONDS:
-            each = _seconds_each(prepared, torch.randn(count, module.config.in_channels, *size))
+            each = seconds_each(prepared, torch.randn(count, module.config.in_channels, *size))
             if each < _WORTH_IT * fastest:
                 best, fastest = count, each
             elif count > 2 * best:
@@ -97,12 +97,19 @@ def _measure(module: ViT | ResNet, size: Size, policy: Policy, largest: int) -> 
     return best
 
 
-def _seconds_each(prepared: Prepared, images: torch.Tensor) -> float:
-    """Seconds per image of one forward and backward pass, the median of three after one to warm up."""
-    taken = []
+def seconds_each(prepared: Prepared, images: torch.Tensor) -> float:
+    """Seconds per image of one forward and backward pass, the median of three after one to warm up.
+
+    Args:
+        prepared: in training mode; its gradients are added to.
+        images: as many as go through it at once.
+    """
+    cuda, taken = prepared.policy.device.startswith("cuda"), []
     for _ in range(4):
         began = time.perf_counter()
         prepared(images).float().square().mean().backward()
+        if cuda:
+            torch.cuda.synchronize()
         taken.append(time.perf_counter() - began)
         if sum(taken) > _PROBE_SECONDS:  # a large model: its first pass says enough
             break

@@ -20,6 +20,7 @@ from vitreous.model.prepare import Policy, choose_policy, choose_threads
 from vitreous.model.recompute import recompute_blocks
 from vitreous.recipe import find_recipe, hyperrule, quality_recipe
 from vitreous.recipe.change import changed
+from vitreous.training.compilation import Compilation, choose_compilation
 from vitreous.training.learning import transfer
 from vitreous.training.masked.patch import MaskedPatch
 from vitreous.training.memory import How, image_bytes, peak_memory
@@ -29,7 +30,7 @@ from vitreous.training.start import Model as Model
 from vitreous.training.start import Start, followed, resolve_start
 from vitreous.training.start import Verb as Verb
 from vitreous.weights.hub.choose import RECOMMENDED, best_cached
-from vitreous.zoo import find_model
+from vitreous.zoo import find_model, is_model_name
 
 Data = str | Path | ImageSet | Splits
 
@@ -57,6 +58,7 @@ class Plan:
     """Whether training begins from random weights."""
     card: ModelCard
     policy: Policy
+    compilation: Compilation
     micro_batch: int
     memory: float
     """Bytes that training takes at its height, about, in each process."""
@@ -98,6 +100,7 @@ class Plan:
         tried = self.options.learning_rate == "find" or self.options.sweep
         return {
             "policy": dataclasses.asdict(self.policy),
+            "compilation": dataclasses.asdict(self.compilation),
             "micro_batch": self.micro_batch,
             "threads": self.threads,
             "learning_rate": self.recipe.learning_rate if tried else None,
@@ -125,7 +128,7 @@ def make_plan(
         group: the processes that train together; measured choices are the first one's.
     """
     recipe = resolve_recipe(verb, options)
-    model = choose_model(verb) if model is None else model
+    model = choose_model(verb, options) if model is None else model
     if fixed := choices["threads"] if choices else options.threads:
         torch.set_num_threads(fixed)
     if isinstance(model, str) and verb == "pretrain":
@@ -140,7 +143,7 @@ def make_plan(
     if options.gradient_checkpointing:
         recompute_blocks(start.module)
     if choices is None:
-        choices = _measured(start, options, device, count)
+        choices = _measured(start, recipe, options, device, count, len(splits.train))
     policy = _policy(choices["policy"], group)
     micro_batch = min(options.micro_batch or int(choices["micro_batch"]), count)
     if choices.get("learning_rate"):
@@ -159,6 +162,7 @@ def make_plan(
         random=start.random,
         card=start.card,
         policy=policy,
+        compilation=_compilation(choices, options),
         micro_batch=micro_batch,
         memory=peak_memory(
             start.module,
@@ -174,16 +178,20 @@ def make_plan(
     )
 
 
-def choose_model(verb: Verb) -> str:
+def choose_model(verb: Verb, options: TrainOptions) -> str:
     """The name of the model to start from where none was given.
 
     Args:
-        verb: only "finetune" can choose: the best published weights in the cache.
+        verb: "pretrain" takes the model of the recipe that was asked for, "finetune" the best published weights in the
+            cache.
+        options: what was asked.
 
     Raises:
         UsageError: there is nothing to choose from.
     """
     if verb == "pretrain":
+        if options.recipe is not None and is_model_name(model := resolve_recipe(verb, options).model):
+            return model
         raise UsageError("pretrain needs a model", remedy="--model vit-ti16, or another name of `vitreous models`")
     if (weights := best_cached()) is None:
         raise UsageError(
@@ -237,8 +245,10 @@ def _for_data(recipe: Recipe, options: TrainOptions, splits: Splits) -> Recipe:
     return recipe
 
 
-def _measured(start: Start, options: TrainOptions, device: str, share: int) -> dict[str, Any]:
-    """Threads, precision and micro-batch, chosen by measuring the network that does the work."""
+def _measured(
+    start: Start, recipe: Recipe, options: TrainOptions, device: str, share: int, num_images: int
+) -> dict[str, Any]:
+    """Threads, precision, micro-batch and compilation, chosen by measuring the network that does the work."""
     worker = start.module.vit if isinstance(start.module, MaskedPatch) else start.module
     if options.threads is None:
         torch.set_num_threads(choose_threads(worker, for_="training", device=device))
@@ -246,7 +256,31 @@ def _measured(start: Start, options: TrainOptions, device: str, share: int) -> d
     size = start.card.preprocess.image_size
     each = image_bytes(worker, start.card.architecture, size, _how(policy, options))
     micro = options.micro_batch or choose_micro_batch(worker, size, policy, largest=share, bytes_each=each)
-    return {"policy": dataclasses.asdict(policy), "micro_batch": micro, "threads": torch.get_num_threads()}
+    passes = _total_steps(recipe, num_images) * math.ceil(share / micro)
+    untried = isinstance(start.module, MaskedPatch) or options.gradient_checkpointing or options.parallel == "fsdp"
+    compilation = choose_compilation(
+        worker,
+        size,
+        policy,
+        "off" if untried and options.compile == "auto" else options.compile,
+        micro_batch=micro,
+        passes=passes,
+        seconds=options.seconds,
+    )
+    return {
+        "policy": dataclasses.asdict(policy),
+        "compilation": dataclasses.asdict(compilation),
+        "micro_batch": micro,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _compilation(choices: dict[str, Any], options: TrainOptions) -> Compilation:
+    """As asked, or as it was chosen before; runs of versions that did not choose were not compiled."""
+    chosen = Compilation(**choices.get("compilation", {"chosen": False, "reason": ""}))
+    if options.compile == "auto" or chosen.chosen == (options.compile == "on"):
+        return chosen
+    return Compilation(chosen=options.compile == "on", reason="compiled as asked" if not chosen.chosen else "")
 
 
 def _how(policy: Policy, options: TrainOptions) -> How:

@@ -73,7 +73,7 @@ class Engine:
         # sharding changes a module for good, and at the end a plain one is wanted
         self.plain = copy.deepcopy(plan.model) if plan.strategy == "fsdp" and plan.world_size > 1 else plan.model
         self.prepared = Prepared(plan.model, plan.policy).train()
-        if plan.options.compile:
+        if plan.compilation.chosen:
             self.prepared.compile()
         self._wrapped = group.wrap(self.prepared, plan.strategy)
         self.optimizer = build_optimizer(plan.model, plan.recipe)

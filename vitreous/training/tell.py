@@ -98,8 +98,8 @@ def _machine(plan: Plan) -> str:
     words = [plan.policy.device, _threads(plan.threads), plan.policy.reason]
     if plan.options.gradient_checkpointing:
         words.append("blocks are computed again on the way back")
-    if plan.options.compile:
-        words.append("compiled")
+    if plan.compilation.reason:
+        words.append(plan.compilation.reason)
     return ", ".join(words)
 
 
