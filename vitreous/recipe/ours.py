@@ -171,8 +171,7 @@ def _thumbnails() -> tuple[Recipe, ...]:
         summary="without labels: hidden patches of small images, for small-masked-finetune to begin from",
         source=f"{_OURS}: small-images' optimiser on masked patch prediction (ViT paper, appendix B.1.2)",
         objective="masked-patch",
-        masked_target="downsampled",
-        epochs=10,
+        epochs=5,
         average_decay=None,
         augment=AugmentConfig(crop="centre"),
     )
