@@ -15,6 +15,7 @@ from vitreous.architecture import ViTConfig
 from vitreous.config import AugmentConfig, TrainOptions
 from vitreous.data.imageset import Splits, array_set
 from vitreous.errors import ResourceError
+from vitreous.training.microbatch import is_out_of_memory
 from vitreous.training.plan import ALONE, Plan, make_plan
 from vitreous.training.step import Done, Engine
 from vitreous.training.trouble.divergence import Verdict
@@ -177,3 +178,16 @@ def test_other_errors_are_no_lack_of_memory() -> None:
 
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         list(Engine(plan_of(Broken()), ALONE).steps(0, fine))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+        "could not create a primitive",  # both as oneDNN says it under RLIMIT_AS
+        "could not create a memory object",
+    ],
+)
+def test_lack_of_memory_is_known_by_its_words(words: str) -> None:
+    assert is_out_of_memory(RuntimeError(words))
+    assert not is_out_of_memory(ValueError(words))

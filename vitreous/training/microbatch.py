@@ -27,7 +27,10 @@ _SMALLEST, _LARGEST = 8, 256
 _PROBE_SECONDS = 3.0  # for all candidates together
 _WORTH_IT = 0.97  # a larger micro-batch must take at most this part of the time per image
 
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "DefaultCPUAllocator")
+_NO_MEMORY = (
+    *("can't allocate memory", "not enough memory", "out of memory", "DefaultCPUAllocator"),
+    *("could not create a primitive", "could not create a memory"),  # oneDNN's words for it
+)
 
 
 def choose_micro_batch(module: nn.Module, size: Size, policy: Policy, *, largest: int, bytes_each: float) -> int:
