@@ -183,7 +183,7 @@ def test_other_errors_are_no_lack_of_memory() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
+        "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory",
         "could not create a primitive",  # both as oneDNN says it under RLIMIT_AS
         "could not create a memory object",
     ],
