@@ -2,11 +2,11 @@
 
 The same network, twice on the same 600 labelled images (60 a class) for the same number of steps: begun from masked
 patch prediction on the 60,000 training images, whose labels are not read, and begun from random weights. Either side
-has the best of the same learning rates, chosen with other labelled images and scored on other training images
-(`--tune`); the 10,000 test images are scored once, at the end. Logistic regression on the pixels stands beside them.
+has its recipe's learning rate (`--tune` tries others, with other labelled images, and scores them on other training
+images); the 10,000 test images are scored once, at the end. Logistic regression on the pixels stands beside them.
 
     python benchmarks/masked_patch.py            three seeds
-    python benchmarks/masked_patch.py --tune     how the learning rates of the recipes were chosen
+    python benchmarks/masked_patch.py --tune     learning rates for either side
     python benchmarks/masked_patch.py --quick    does it run?
 
 It can be stopped at any time; the same command goes on where it was, and leaves alone what is done.
