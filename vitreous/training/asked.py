@@ -19,19 +19,9 @@ from vitreous.zoo import is_model_name
 
 _ASKED = ("verb", "options", "data_path", "model", "architecture")
 
-_FREE = frozenset(
-    {
-        "data_path",
-        "workers",
-        "micro_batch",
-        "gradient_checkpointing",
-        "compile",
-        "parallel",
-        "checkpoint_minutes",
-        "keep",
-    }
-    | {"log", "root"}
-)
+_COSTS = ("workers", "micro_batch", "gradient_checkpointing", "compile", "parallel", "checkpoint_minutes")
+
+_FREE = frozenset((*_COSTS, "data_path", "root", "keep", "log"))
 """What a person may edit in run.json between two lives of a run; the images are compared wherever they lie."""
 
 

@@ -67,7 +67,7 @@ def choose_compilation(
         seconds: of the whole run, where the person fixed them; then compiling buys steps in place of time.
     """
     if asked != "auto":
-        return Compilation(chosen=asked == "on", reason="compiled as asked" if asked == "on" else "")
+        return as_asked(asked)
     if not isinstance(module, ViT | ResNet) or policy.device == "mps" or passes < _FEW_PASSES:
         return Compilation(chosen=False, reason="")
     plain = _remembered("plain", module, size, policy, micro_batch)[0]
@@ -78,6 +78,15 @@ def choose_compilation(
     if compiled <= 0:
         return Compilation(chosen=False, reason="not compiled: PyTorch's compiler does not work here")
     return decided(plain, compiled, set_up, whole)
+
+
+def as_asked(asked: Literal["on", "off"]) -> Compilation:
+    """The decision of a person.
+
+    Args:
+        asked: whether to compile.
+    """
+    return Compilation(chosen=asked == "on", reason="compiled as asked" if asked == "on" else "")
 
 
 def decided(plain: float, compiled: float, set_up: float, whole: float) -> Compilation:

@@ -20,7 +20,7 @@ from vitreous.model.prepare import Policy, choose_policy, choose_threads
 from vitreous.model.recompute import recompute_blocks
 from vitreous.recipe import find_recipe, hyperrule, quality_recipe
 from vitreous.recipe.change import changed
-from vitreous.training.compilation import Compilation, choose_compilation
+from vitreous.training.compilation import Compilation, as_asked, choose_compilation
 from vitreous.training.learning import transfer
 from vitreous.training.masked.patch import MaskedPatch
 from vitreous.training.memory import How, image_bytes, peak_memory
@@ -277,10 +277,9 @@ def _measured(
 
 def _compilation(choices: dict[str, Any], options: TrainOptions) -> Compilation:
     """As asked, or as it was chosen before; runs of versions that did not choose were not compiled."""
-    chosen = Compilation(**choices.get("compilation", {"chosen": False, "reason": ""}))
-    if options.compile == "auto" or chosen.chosen == (options.compile == "on"):
-        return chosen
-    return Compilation(chosen=options.compile == "on", reason="compiled as asked" if not chosen.chosen else "")
+    if options.compile != "auto":
+        return as_asked(options.compile)
+    return Compilation(**choices.get("compilation", {"chosen": False, "reason": ""}))
 
 
 def _how(policy: Policy, options: TrainOptions) -> How:
