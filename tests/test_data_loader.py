@@ -256,3 +256,21 @@ def test_an_exception_comes_in_its_place(workers: int) -> None:
     assert [next(results), next(results), next(results)] == [6, 3, 2]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_threads_that_the_system_refuses_are_done_without(monkeypatch: pytest.MonkeyPatch, given: int) -> None:
+    """As in a container with a limit on tasks, or where no memory is left for a thread's stack."""
+    start, started = threading.Thread.start, []
+
+    def scarce(thread: threading.Thread) -> None:
+        if len(started) == given:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    done = list(in_order(lambda item: item * item, range(40), workers=3, ahead=5))
+    assert [item * item for item in range(40)] == done
+    assert given == len(started)
+    assert not any(thread.is_alive() for thread in started)

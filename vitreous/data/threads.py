@@ -76,7 +76,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ah
     Args:
         function: called from the threads; with no workers, from the caller's own.
         items: drawn one by one, in the caller's thread.
-        workers: number of threads, 0 or more.
+        workers: number of threads, 0 or more. Where the system refuses some of them, the others do the work.
         ahead: how many items may be started before their turn, 1 or more; this bounds the memory held.
 
     Raises:
@@ -87,10 +87,15 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ah
         return
     started: deque[Future[R]] = deque()
     jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-    threads = [_Worker(jobs) for _ in range(workers)]
+    threads: list[_Worker] = []
     try:
-        for thread in threads:
-            thread.start()
+        for _ in range(workers):
+            if (thread := _started(jobs)) is None:
+                break
+            threads.append(thread)
+        if not threads:
+            yield from map(function, items)
+            return
         for item in items:
             future: Future[R] = Future()
             jobs.put(functools.partial(_do, future, function, item))
@@ -102,12 +107,21 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ah
     finally:
         for future in started:
             future.cancel()
-        for _ in threads:
+        for _ in range(workers):
             jobs.put(None)
         until = time.monotonic() + _FAREWELL
         for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - time.monotonic()))
+
+
+def _started(jobs: SimpleQueue[Callable[[], None] | None]) -> _Worker | None:
+    """One more thread at work, or None where the system gives no more: a limit on tasks, or no room for its stack."""
+    worker = _Worker(jobs)
+    try:
+        worker.start()
+    except RuntimeError:
+        return None
+    return worker
 
 
 def _do(future: Future[R], function: Callable[[T], R], item: T) -> None:
