@@ -1,16 +1,6 @@
-"""What is left of checkpoint damage: headers made to hurt, files of released versions, and where the rest is proved.
+"""What is left of checkpoint damage: headers made to hurt, and files of released versions.
 
-| Fault                                                      | Proved in                                              |
-|------------------------------------------------------------|--------------------------------------------------------|
-| B1 cut short, B2 flipped bits, B3 manifests that lie       | test_training_checkpoint.py                            |
-| B4 full disk, B7 EIO and EINTR, B8 two disks               | test_training_storage.py                               |
-| B5 no room for metrics or cache, B6 forbidden folders      | test_training_storage.py                               |
-| B9 weights that are not numbers                            | test_weights_container.py                              |
-| B10 wrong keys, shapes, types, prefixes                    | test_weights_load.py, test_weights_native.py           |
-| B11 a later format                                         | test_training_checkpoint.py, test_weights_native.py    |
-| B12 files of every released version                        | here                                                   |
-| B13 ten readers while checkpoints come and go              | test_training_checkpoint.py                            |
-| B14 headers made to hurt                                   | here, test_weights_container.py, test_weights_native.py|
+What is proved elsewhere is listed in docs/faults.md.
 """
 
 from __future__ import annotations
