@@ -225,9 +225,20 @@ def _times(model: ViT, for_: Purpose) -> dict[str, float]:
     near = {"full": "", "axial": f"axial {config.grid} ", "window": f"window {config.window} "}[config.attention]
     gated = " gated" if config.mlp == "swiglu" else ""
     shape = f"{near}{tokens}x{config.embed_dim}x{config.num_heads}x{config.mlp_dim}{gated}"
-    here = f"{torch.backends.cpu.get_cpu_capability()} torch {torch.__version__} threads {torch.get_num_threads()}"
-    times: dict[str, float] = remembered(f"block {shape} {for_} {here}", lambda: _time_block(model, for_, tokens))
+    key = f"block {shape} {for_} {device_key('cpu')}"
+    times: dict[str, float] = remembered(key, lambda: _time_block(model, for_, tokens))
     return times
+
+
+def device_key(device: str) -> str:
+    """What everything measured on a device depends on, besides what is run: its name, PyTorch, and the threads in use.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1" or "mps".
+    """
+    name = f" {torch.cuda.get_device_name(torch.device(device))}" if device.startswith("cuda") else ""
+    processor = f"{torch.backends.cpu.get_cpu_capability()}{name}"
+    return f"{processor} torch {torch.__version__} threads {torch.get_num_threads()}"
 
 
 @torch.random.fork_rng(devices=[])  # the person's own random numbers stay as they were, dropout or not

@@ -19,7 +19,7 @@ from vitreous.architecture import Architecture
 from vitreous.config import Recipe
 from vitreous.machine import remembered
 from vitreous.model.create import create_model
-from vitreous.model.prepare import Policy, Prepared, choose_policy, choose_threads
+from vitreous.model.prepare import Policy, Prepared, choose_policy, choose_threads, device_key
 from vitreous.model.recompute import recompute_blocks
 from vitreous.schema import from_json, to_json
 from vitreous.training.learning import transfer
@@ -100,7 +100,7 @@ def measure(
             each, size = kept_bytes(model, config.image_size), config.image_size
             micro_batch = choose_micro_batch(model, size, policy, largest=recipe.batch_size, bytes_each=each)
         micro = min(micro_batch, recipe.batch_size)
-        key = _key(config, recipe, policy, micro, threads, gradient_checkpointing)
+        key = _key(config, recipe, policy, micro, gradient_checkpointing)
         return from_json(Measured, remembered(key, lambda: to_json(_passes(model, config, recipe, policy, micro))))
     finally:
         torch.set_num_threads(before)
@@ -149,7 +149,7 @@ def _wait(device: str) -> None:
         torch.mps.synchronize()
 
 
-def _key(config: Architecture, recipe: Recipe, policy: Policy, micro: int, threads: int, again: bool) -> str:
+def _key(config: Architecture, recipe: Recipe, policy: Policy, micro: int, again: bool) -> str:
     """Everything the outcome may depend on."""
     what: dict[str, Any] = {
         "config": to_json(config),
@@ -158,6 +158,4 @@ def _key(config: Architecture, recipe: Recipe, policy: Policy, micro: int, threa
         "again": again,
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-    name = torch.cuda.get_device_name(policy.device) if policy.device.startswith("cuda") else ""
-    here = f"{torch.backends.cpu.get_cpu_capability()} {name} torch {torch.__version__} threads {threads}"
-    return f"training {config.name} {digest} {micro} at a time {here}"
+    return f"training {config.name} {digest} {micro} at a time {device_key(policy.device)}"

@@ -7,8 +7,6 @@ precision and the machine, so it is measured on a copy; short runs are not kept 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -23,8 +21,7 @@ from vitreous.machine import remembered
 from vitreous.model.prepare import Policy, Prepared
 from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
-from vitreous.schema import to_json
-from vitreous.training.microbatch import seconds_each
+from vitreous.training.microbatch import pass_key, seconds_each
 
 LONG = 1800.0
 """Seconds: shorter runs are not compiled, and the compiler is not even tried."""
@@ -107,12 +104,7 @@ def decided(plain: float, compiled: float, set_up: float, whole: float) -> Compi
 
 def _remembered(what: str, module: ViT | ResNet, size: Size, policy: Policy, micro_batch: int) -> tuple[float, float]:
     """(seconds of a pass, seconds of setting up), measured once on this machine."""
-    config = json.dumps(to_json(module.config), sort_keys=True)
-    shape = hashlib.sha256(config.encode()).hexdigest()[:16]
-    device = policy.device if policy.device == "cpu" else torch.cuda.get_device_name(torch.device(policy.device))
-    here = f"{device} {torch.backends.cpu.get_cpu_capability()} torch {torch.__version__}"
-    how = f"{policy.precision} {policy.attention} threads {torch.get_num_threads()}"
-    key = f"{what} pass {shape} {micro_batch} x {size[0]}x{size[1]} {how} {here}"
+    key = f"{what} pass of {micro_batch} {pass_key(module, size, policy)}"
     a_pass, set_up = remembered(key, lambda: _measure(what == "compiled", module, size, policy, micro_batch))
     return a_pass, set_up
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from vitreous.architecture import Size
 from vitreous.machine import remembered
-from vitreous.model.prepare import Policy, Prepared
+from vitreous.model.prepare import Policy, Prepared, device_key
 from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT
 from vitreous.schema import to_json
@@ -68,12 +68,22 @@ def _budget(policy: Policy) -> float:
 
 def _fastest(module: ViT | ResNet, size: Size, policy: Policy, largest: int) -> int:
     """The micro-batch with the least time per image, measured once on this machine."""
+    key = f"micro-batch up to {largest} {pass_key(module, size, policy)}"
+    return int(remembered(key, lambda: _measure(module, size, policy, largest)))
+
+
+def pass_key(module: ViT | ResNet, size: Size, policy: Policy) -> str:
+    """All that the time of a forward and backward pass depends on but the number of images, for what is remembered.
+
+    Args:
+        module: the network.
+        size: (height, width) of the images in pixels.
+        policy: how it is run.
+    """
     config = json.dumps(to_json(module.config), sort_keys=True)
     shape = hashlib.sha256(config.encode()).hexdigest()[:16]
-    here = f"{torch.backends.cpu.get_cpu_capability()} torch {torch.__version__} threads {torch.get_num_threads()}"
     how = f"{policy.precision} {policy.attention} heap {policy.kept_heap}"
-    key = f"micro-batch {shape} {size[0]}x{size[1]} up to {largest} {how} {here}"
-    return int(remembered(key, lambda: _measure(module, size, policy, largest)))
+    return f"{shape} {size[0]}x{size[1]} {how} {device_key(policy.device)}"
 
 
 @torch.random.fork_rng(devices=[])  # dropout draws, and the person's own random numbers stay as they were
