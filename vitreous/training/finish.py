@@ -174,7 +174,6 @@ def run_report(
         f"{len(plan.splits.train):,} images, in {console.duration(result.seconds)} on {plan.policy.device}, "
         f"starting from {began}."
     )
-    splits = {"train": plan.splits.train, "validation": plan.splits.val, "test": plan.splits.test}
     model = result.model
     return RunReport(
         title=Path(plan.data).name or plan.data,
@@ -182,13 +181,7 @@ def run_report(
         result=result,
         evaluation=evaluation,
         records=tuple(folder.records()),
-        data=DataSheet(
-            source=plan.data,
-            notes=plan.splits.notes,
-            counts=tuple(_count(name, images, classes) for name, images in splits.items() if images is not None),
-            failed=plan.splits.failed,
-            fingerprint=plan.splits.train.fingerprint,
-        ),
+        data=data_sheet(plan),
         card=card,
         recipe=plan.recipe,
         command=card.provenance["command"],
@@ -202,6 +195,25 @@ def run_report(
             Command(text=f"vitreous predict {shlex.quote(str(folder.path))} IMAGE...", explained="label new images"),
             Command(text=f"vitreous evaluate {shlex.quote(model)} DATA", explained="score it on other labelled images"),
         ),
+    )
+
+
+def data_sheet(plan: Plan) -> DataSheet:
+    """What the model learned from and was scored on.
+
+    Args:
+        plan: what was done.
+    """
+    splits = plan.splits
+    return DataSheet(
+        source=plan.data,
+        notes=splits.notes,
+        counts=tuple(
+            SplitCount(name={"val": "validation"}.get(part, part), per_class=tuple(images.counts.tolist()))
+            for part, images in splits.sets.items()
+        ),
+        failed=splits.failed,
+        fingerprint=splits.train.fingerprint,
     )
 
 
@@ -236,8 +248,3 @@ def exhibits(model: nn.Module, card: ModelCard, images: ImageSet, outcomes: tupl
             attention = attention_maps(model, batch).rollout[0]
         shown.append(Exhibit(outcome=outcome, picture=Picture(pixels=pixels, attention=attention)))
     return tuple(shown)
-
-
-def _count(name: str, images: ImageSet, classes: int) -> SplitCount:
-    counts = torch.bincount(torch.from_numpy(images.labels), minlength=classes).tolist()
-    return SplitCount(name=name, per_class=tuple(counts))

@@ -12,11 +12,11 @@ import numpy as np
 from vitreous import console
 from vitreous.config import ModelCard
 from vitreous.model.prepare import Prepared
-from vitreous.report.content import Command, DataSheet, SplitCount
+from vitreous.report.content import Command
 from vitreous.report.html import write_masked_report, write_model_card
 from vitreous.report.masked import MaskedReport, MaskedScore
 from vitreous.results import RunResult
-from vitreous.training.finish import final_card
+from vitreous.training.finish import data_sheet, final_card
 from vitreous.training.loop import Trained
 from vitreous.training.masked.patch import vit_of
 from vitreous.training.masked.score import score_masked
@@ -90,21 +90,13 @@ def masked_report(
         f"{console.duration(result.seconds)} on {plan.policy.device}, starting from "
         f"{'random weights' if plan.random else plan.source}."
     )
-    named = {"train": plan.splits.train, "validation": plan.splits.val, "test": plan.splits.test}
-    parts = {name: images for name, images in named.items() if images is not None}
     return MaskedReport(
         title=Path(plan.data).name or plan.data,
         summary=summary,
         result=result,
         score=score,
         records=tuple(folder.records()),
-        data=DataSheet(
-            source=plan.data,
-            notes=plan.splits.notes,
-            counts=tuple(SplitCount(name=name, per_class=tuple(part.counts.tolist())) for name, part in parts.items()),
-            failed=plan.splits.failed,
-            fingerprint=plan.splits.train.fingerprint,
-        ),
+        data=data_sheet(plan),
         card=card,
         recipe=plan.recipe,
         command=card.provenance["command"],
