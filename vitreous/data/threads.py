@@ -82,15 +82,12 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ah
     Raises:
         ResourceError: a thread hangs: it got no further for `PATIENCE` seconds.
     """
-    if workers == 0:
-        yield from map(function, items)
-        return
     started: deque[Future[R]] = deque()
     jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
     threads: list[_Worker] = []
     try:
         for _ in range(workers):
-            if (thread := _started(jobs)) is None:
+            if (thread := _new_thread(jobs)) is None:
                 break
             threads.append(thread)
         if not threads:
@@ -114,7 +111,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ah
             thread.join(max(0.0, until - time.monotonic()))
 
 
-def _started(jobs: SimpleQueue[Callable[[], None] | None]) -> _Worker | None:
+def _new_thread(jobs: SimpleQueue[Callable[[], None] | None]) -> _Worker | None:
     """One more thread at work, or None where the system gives no more: a limit on tasks, or no room for its stack."""
     worker = _Worker(jobs)
     try:
