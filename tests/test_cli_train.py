@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import sys
@@ -125,6 +126,21 @@ def test_the_end_of_training(words: list[str], capfd: pytest.CaptureFixture[str]
     said = json.loads(capfd.readouterr().out)
     assert said == to_json(RESULT)
     assert {"run", "model", "top1", "seen", "expected", "seconds", "report"} <= set(said)
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("verb", ["pretrain", "resume"])
+def test_a_model_without_a_head_is_to_be_taught_classes_next(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`predict` and `evaluate` would refuse it."""
+    headless = types.SimpleNamespace(result=dataclasses.replace(RESULT, score="hidden colours"))
+    monkeypatch.setattr(sys.modules["vitreous.training.job"], verb, lambda *_, **__: headless)
+    assert main([verb, "photos"]) == 0
+    _, _, after = capfd.readouterr().out.partition("Next")
+    assert "  vitreous finetune DATA --model 'runs/my photos-1'\n" in after
+    assert "predict" not in after
+    assert "evaluate" not in after
 
 
 def test_resume_names_the_run(calls: Calls) -> None:

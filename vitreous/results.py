@@ -138,6 +138,11 @@ class RunResult:
     score: str = "top-1"
     """What top1 is the share of, in a word."""
 
+    @property
+    def names_classes(self) -> bool:
+        """Whether the model has a head; one that learned without labels has none yet."""
+        return self.score == "top-1"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoResult:

@@ -116,10 +116,12 @@ def _outcome(result: RunResult) -> Answer:
     if result.optimistic:
         console.say("optimistic: the images that gave this score also chose something; use a test folder")
     console.say(f"  report  {harmless(result.report)}", f"  model   {harmless(result.model)}")
-    console.say(
-        *next_steps(
+    if result.names_classes:
+        after = [
             (command("predict", result.run, "new.jpg"), "label new images: files, folders, patterns"),
             (command("evaluate", result.run, "FOLDER"), "measure it on other labelled images"),
-        )
-    )
+        ]
+    else:
+        after = [(command("finetune", "DATA", "--model", result.run), "teach it classes, from few labelled images")]
+    console.say(*next_steps(*after))
     return Answer(value=result)
