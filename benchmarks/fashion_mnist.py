@@ -34,8 +34,8 @@ from timm_train import Point
 
 import vitreous as vt
 from vitreous import console
-from vitreous.data.builtin import load_builtin
 from vitreous.data.imageset import Splits
+from vitreous.data.layouts.builtin import load_builtin
 from vitreous.recipe import find_recipe
 from vitreous.zoo import find_model
 

@@ -27,7 +27,7 @@ from torch.distributed import TCPStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from vitreous.data.order import batch_members
+from vitreous.data.feeding.order import batch_members
 from vitreous.distributed import Group, Patience, full, heartbeat, joined, load_shards, save_shards, share
 from vitreous.errors import DataError, InterruptedRun, ModelFileError, VitreousError
 from vitreous.model.create import create_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vitreous.data.order import batch_members
+from vitreous.data.feeding.order import batch_members
 from vitreous.errors import DataError
 from vitreous.training.learning.average import Average
 from vitreous.training.saving import checkpoint

@@ -21,7 +21,7 @@ from oracles import timm
 from random_vit import random_images, random_vit
 from torch.utils.flop_counter import FlopCounterMode
 
-from vitreous.data.builtin import load_builtin
+from vitreous.data.layouts.builtin import load_builtin
 from vitreous.model.create import create_model
 from vitreous.recipe import find_recipe
 from vitreous.zoo import find_model

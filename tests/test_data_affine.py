@@ -11,8 +11,8 @@ from image_files import gradient
 from scipy import ndimage
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.affine import motion
-from vitreous.data.augment import augment, sample_rng
+from vitreous.data.augmenting.affine import motion
+from vitreous.data.augmenting.augment import augment, sample_rng
 from vitreous.picture.preprocess import fit
 
 STILL = AugmentConfig(crop="centre", flip=False)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from image_files import gradient
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.augment import augment, sample_rng
-from vitreous.data.colour import jittered, three
-from vitreous.data.crops import cut, inception_box
-from vitreous.data.erase import erased
+from vitreous.data.augmenting.augment import augment, sample_rng
+from vitreous.data.augmenting.colour import jittered, three
+from vitreous.data.augmenting.crops import cut, inception_box
+from vitreous.data.augmenting.erase import erased
 from vitreous.picture.preprocess import fit
 
 STILL = AugmentConfig(crop="centre", flip=False)

@@ -11,8 +11,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from vitreous.data.builtin import builtin_names, load_builtin
 from vitreous.data.imageset import ImageSet
+from vitreous.data.layouts.builtin import builtin_names, load_builtin
 from vitreous.data.sources import open_images, open_splits
 from vitreous.errors import DataError, UsageError
 

@@ -10,8 +10,8 @@ import pytest
 from image_files import gradient
 from PIL import Image, ImageFilter, ImageOps
 
-from vitreous.data.augment import sample_rng
-from vitreous.data.colour import jittered, three
+from vitreous.data.augmenting.augment import sample_rng
+from vitreous.data.augmenting.colour import jittered, three
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
 

@@ -14,8 +14,8 @@ from image_files import gradient
 from PIL import Image
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.augment import augment, sample_rng
-from vitreous.data.crops import crop, cut, inception_box
+from vitreous.data.augmenting.augment import augment, sample_rng
+from vitreous.data.augmenting.crops import crop, cut, inception_box
 from vitreous.errors import ConfigError
 
 FRAME = PreprocessConfig(image_size=(24, 40), crop_ratio=1.0, interpolation="bilinear")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from image_files import gradient
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.augment import augment, sample_rng
-from vitreous.data.erase import erased, erased_place
+from vitreous.data.augmenting.augment import augment, sample_rng
+from vitreous.data.augmenting.erase import erased, erased_place
 from vitreous.picture.preprocess import normalise
 
 FRAME = PreprocessConfig(image_size=(24, 40), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

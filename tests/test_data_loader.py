@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from image_files import plant
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.augment import augment, sample_rng
-from vitreous.data.folders import class_folders
+from vitreous.data.augmenting.augment import augment, sample_rng
+from vitreous.data.feeding.loader import Batch, evaluation_batches, training_batches
+from vitreous.data.feeding.order import batch_members
+from vitreous.data.feeding.threads import in_order
 from vitreous.data.imageset import ImageSet, array_set
-from vitreous.data.loader import Batch, evaluation_batches, training_batches
-from vitreous.data.order import batch_members
-from vitreous.data.threads import in_order
+from vitreous.data.layouts.folders import class_folders
 from vitreous.errors import ImageError
 from vitreous.picture.preprocess import fit
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitreous.data import order
-from vitreous.data.order import batch_members, epoch_order
+from vitreous.data.feeding import order
+from vitreous.data.feeding.order import batch_members, epoch_order
 
 sizes = st.integers(1, 60)
 

@@ -14,10 +14,17 @@ from image_files import gradient
 from PIL import Image
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data import randaugment as policies
-from vitreous.data.augment import augment, sample_rng
-from vitreous.data.operations import Warp
-from vitreous.data.randaugment import INCREASING, ORIGINAL, increasing, original, randaugment, randaugment_timm
+from vitreous.data.augmenting import randaugment as policies
+from vitreous.data.augmenting.augment import augment, sample_rng
+from vitreous.data.augmenting.operations import Warp
+from vitreous.data.augmenting.randaugment import (
+    INCREASING,
+    ORIGINAL,
+    increasing,
+    original,
+    randaugment,
+    randaugment_timm,
+)
 
 PHOTO = np.clip(gradient(48, 70) + np.random.default_rng(0).integers(-20, 21, (48, 70, 3)), 0, 255).astype(np.uint8)
 WARP = Warp(Image.Resampling.BICUBIC, (124, 116, 104))

@@ -24,17 +24,18 @@ from tar_shards import dot, number_in, write_shards, write_striped_shards, write
 
 import vitreous as vt
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data import shard_index
+from vitreous.data.checking.readable import places_to_check
+from vitreous.data.feeding.loader import training_batches
+from vitreous.data.feeding.order import num_lanes
 from vitreous.data.imageset import ImageSet
-from vitreous.data.loader import training_batches
-from vitreous.data.order import num_lanes
-from vitreous.data.readable import places_to_check
-from vitreous.data.shard_index import index_shard, index_shards
-from vitreous.data.shard_labels import class_names, classes_of
-from vitreous.data.shards import find_shards, shard_set
+from vitreous.data.layouts import shard_index
+from vitreous.data.layouts.shard_index import index_shard, index_shards
+from vitreous.data.layouts.shard_labels import class_names, classes_of
+from vitreous.data.layouts.shards import find_shards, shard_set
+from vitreous.data.layouts.storage import OpenFile, nearby
+from vitreous.data.layouts.tar import Member, members
 from vitreous.data.sources import open_images, open_splits
 from vitreous.data.split import hold_out
-from vitreous.data.tar import Member, OpenFile, members, nearby
 from vitreous.errors import DataError, ImageError
 
 FRAME = PreprocessConfig(image_size=(6, 10), crop_ratio=1.0, interpolation="bilinear")
@@ -44,7 +45,7 @@ def listed(path: Path) -> tuple[list[Member], Counter[str]]:
     """The members found in a tar file, and what was left out."""
     left_out: Counter[str] = Counter()
     file = OpenFile(path)
-    return list(members(nearby(file), file.status.st_size, str(path), left_out)), left_out
+    return list(members(nearby(file), file.size, str(path), left_out)), left_out
 
 
 def opened(folder: Path) -> ImageSet:

@@ -123,7 +123,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert error.why == f"did you mean {tmp_path / 'photos'}?"
     assert refused("mnist_5k").why == "did you mean mnist-5k?"
     assert refused(tmp_path / "no" / "where").why is None
-    assert refused(tmp_path / "photos" / "cat" / "0.png").what == "this is a file, not a folder of class folders"
+    assert refused(tmp_path / "photos" / "cat" / "0.png").what == "this is not a data set that can be read"
 
 
 def test_parts_without_train_cannot_be_trained_on(tmp_path: Path) -> None:

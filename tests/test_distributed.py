@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 import pytest
 
-from vitreous.data.order import batch_members
+from vitreous.data.feeding.order import batch_members
 from vitreous.distributed import World, joined, share, world
 from vitreous.errors import ConfigError, ResourceError, UsageError
 

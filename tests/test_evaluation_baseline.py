@@ -11,8 +11,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as Theirs
 
-from vitreous.data.builtin import load_builtin
 from vitreous.data.imageset import ImageSet, array_set
+from vitreous.data.layouts.builtin import load_builtin
 from vitreous.data.sources import open_images
 from vitreous.errors import DataError
 from vitreous.evaluation import baseline

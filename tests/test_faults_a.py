@@ -25,7 +25,7 @@ from storage_faults import fork
 
 import vitreous as vt
 from vitreous.cli import main
-from vitreous.data.loader import evaluation_batches
+from vitreous.data.feeding.loader import evaluation_batches
 from vitreous.errors import ConfigError, DataError, InterruptedRun, ResourceError, UsageError
 from vitreous.training.saving import checkpoint
 from vitreous.training.signals import StopRequests

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import vitreous as vt
 from vitreous.config import PreprocessConfig
-from vitreous.data.loader import Batch
+from vitreous.data.feeding.loader import Batch
 from vitreous.errors import ModelFileError, UsageError
 from vitreous.picture.preprocess import normalise
 from vitreous.training.learning.mix import Mix, mixed, mixed_targets

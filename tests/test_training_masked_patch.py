@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vitreous.architecture import ResNetConfig, ViTConfig
 from vitreous.config import AugmentConfig, PreprocessConfig, Recipe
+from vitreous.data.feeding.loader import Batch, training_batches
 from vitreous.data.imageset import ImageSet, array_set
-from vitreous.data.loader import Batch, training_batches
 from vitreous.errors import ConfigError
 from vitreous.model.create import create_model
 from vitreous.model.prepare import Policy, Prepared

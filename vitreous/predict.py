@@ -23,7 +23,7 @@ from torch import nn
 
 from vitreous.architecture import Architecture, ResNetConfig, Size
 from vitreous.config import ModelCard, PreprocessConfig
-from vitreous.data.threads import in_order, num_cores
+from vitreous.data.feeding.threads import in_order, num_cores
 from vitreous.errors import ImageError, ModelFileError, UsageError
 from vitreous.model.prepare import Policy, Prepared, find_device
 from vitreous.model.resnet import ResNet

@@ -217,7 +217,7 @@ _WIDTH = 88  # of wrapped text, before its indent
 
 def _folder(data: str) -> str:
     """A folder's name for the images that `data` stands for; built-in sets go by their own."""
-    from vitreous.data.builtin import builtin_names
+    from vitreous.data.layouts.builtin import builtin_names
 
     return data if data in builtin_names() else data.casefold().replace(" ", "-") + "/"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from vitreous import console
 from vitreous.cli.words import count, harmless
-from vitreous.data.folders import natural_key
+from vitreous.data.words import natural_key
 from vitreous.errors import DataError, unknown_name
 from vitreous.picture.sniff import FOREIGN_SUFFIXES, HEADER_BYTES, IMAGE_SUFFIXES, kind_of
 

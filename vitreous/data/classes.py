@@ -41,7 +41,8 @@ def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) ->
     if images.classes == tuple(classes):
         return images
     table = np.array([places.get(name, -1) for name in own], np.int64)
-    return dataclasses.replace(images, classes=tuple(classes), labels=table[images.labels])
+    targets = images.targets and images.targets.renamed(table, len(classes))
+    return dataclasses.replace(images, classes=tuple(classes), labels=table[images.labels], targets=targets)
 
 
 def _resemblance(unknown: Sequence[str], classes: Sequence[str]) -> str | None:

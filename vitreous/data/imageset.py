@@ -15,6 +15,7 @@ from typing import SupportsIndex, overload
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from vitreous.data.targets import Targets
 from vitreous.errors import DataError
 from vitreous.results import Failure
 
@@ -53,11 +54,11 @@ class ImageSet:
     ids: Sequence[str]
     """What a person reads for each image: its path, or digits/00012."""
     labels: Int[np.ndarray, " N"]
-    """True class of each image."""
+    """True class of each image; with targets, the class of its largest."""
     read: Callable[[int], UInt8[np.ndarray, "H W 3"]]
     """Decodes one image to RGB; raises ImageError. Called from several threads at once."""
     fingerprint: str = ""
-    """SHA-256 in hex over what identifies the images; by default over keys, labels and classes."""
+    """SHA-256 in hex over what identifies the images; by default over keys, labels, targets and classes."""
     mirror_safe: bool = True
     """Whether an image keeps its class in a mirror; not so for digits."""
     in_memory: bool = False
@@ -66,6 +67,12 @@ class ImageSet:
     """What names each image on every machine, such as its path below the data folder; by default the ids."""
     shards: tuple[int, ...] = ()
     """How many consecutive images lie beside each other in each large file; empty where images lie apart."""
+    encoded: Callable[[int], bytes] | None = None
+    """An image's file as it is stored, undecoded; raises ImageError. None where images are stored as pixels."""
+    targets: Targets | None = None
+    """Where images have several labels, or shares of them; None where each has one."""
+    groups: Int[np.ndarray, " N"] | None = None
+    """Which images belong together, such as frames of one film: equal numbers never come to be on both sides."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.labels):
@@ -75,19 +82,28 @@ class ImageSet:
                 f"{self.name} has labels from {self.labels.min()} to {self.labels.max()}",
                 why=f"with {len(self.classes)} classes they must lie between 0 and {len(self.classes) - 1}",
             )
+        for what, given in (("targets", self.targets), ("groups", self.groups)):
+            if given is not None and len(given) != len(self.labels):
+                raise DataError(f"{self.name} has {len(self.labels):,} images but {len(given):,} {what}")
+        if self.targets is not None and self.targets.num_classes != len(self.classes):
+            raise DataError(f"{self.name} has {len(self.classes)} classes, and targets {self.targets.num_classes}")
         assert not self.shards or (min(self.shards) > 0 and sum(self.shards) == len(self)), "shards hold all images"
         object.__setattr__(self, "labels", self.labels.astype(np.int64))
         if not self.keys:
             object.__setattr__(self, "keys", self.ids)
         if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", fingerprint(self.classes, self.keys, self.labels.tolist()))
+            more = () if self.targets is None else (self.targets.digest,)
+            found = fingerprint(self.classes, self.keys, self.labels.tolist(), *more)
+            object.__setattr__(self, "fingerprint", found)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def counts(self) -> Int[np.ndarray, " Y"]:
-        """Number of images in each class."""
+        """Number of images in each class; an image with several labels counts for each."""
+        if self.targets is not None:
+            return self.targets.counts
         return np.bincount(self.labels, minlength=len(self.classes))
 
     def subset(self, indices: Iterable[int] | Int[np.ndarray, " n"], name: str | None = None) -> ImageSet:
@@ -97,7 +113,7 @@ class ImageSet:
             indices: places in this set.
             name: what to call them; by default as this set.
         """
-        chosen = np.fromiter(indices, np.int64)
+        chosen, encoded = np.fromiter(indices, np.int64), self.encoded
         return dataclasses.replace(
             self,
             name=name or self.name,
@@ -107,6 +123,9 @@ class ImageSet:
             read=lambda index: self.read(int(chosen[index])),
             fingerprint=fingerprint(self.fingerprint, chosen.tolist()),
             shards=_shards_of(chosen, self.shards),
+            encoded=None if encoded is None else lambda index: encoded(int(chosen[index])),
+            targets=None if self.targets is None else self.targets.subset(chosen),
+            groups=None if self.groups is None else self.groups[chosen],
         )
 
 

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from vitreous.console import say
-from vitreous.data.builtin import builtin_names, load_builtin
+from vitreous.data.checking.readable import places_to_check, unreadable, unreadable_error
 from vitreous.data.classes import match_classes
-from vitreous.data.folders import class_folders, split_folders
 from vitreous.data.imageset import ImageSet as ImageSet
 from vitreous.data.imageset import Splits as Splits
-from vitreous.data.readable import places_to_check, unreadable, unreadable_error
-from vitreous.data.shard_labels import class_names
-from vitreous.data.shards import find_shards, shard_set
+from vitreous.data.layouts.found import Asked
+from vitreous.data.recognise import recognise
 from vitreous.data.split import check_divisible, hold_out
 from vitreous.data.words import some
-from vitreous.errors import DataError, UsageError
+from vitreous.errors import DataError
 from vitreous.results import Failure
 
 _FOR_EVALUATION = ("test", "val", "train")  # the first there is: from the images that chose least
-
-
-@dataclass
-class _Found:
-    """What lies where DATA points."""
-
-    name: str
-    sets: dict[str, ImageSet]
-    """By train, val and test, in this order; or {"all": ...} where nothing is divided."""
-    notes: list[str] = field(default_factory=list)
 
 
 def open_splits(
@@ -58,7 +44,7 @@ def open_splits(
     """
     if isinstance(data, Splits):
         return data
-    found = _find(data, root, keep_empty=True)
+    found = recognise(data, Asked(root=root, keep_empty=True))
     sets, notes = found.sets, found.notes
     train = sets.pop("all", None) or sets.get("train")
     if train is None:
@@ -107,7 +93,7 @@ def open_images(data: str | Path | ImageSet | Splits, *, split: str | None = Non
         DataError: there are no such images.
         UsageError: a built-in set is not installed, or `root` means nothing here.
     """
-    found = _find(data, root, keep_empty=False)
+    found = recognise(data, Asked(root=root))
     sets, notes = found.sets, found.notes
     if split is None:
         part = next((part for part in _FOR_EVALUATION if part in sets), "all")
@@ -125,62 +111,6 @@ def open_images(data: str | Path | ImageSet | Splits, *, split: str | None = Non
     if notes:
         say(*notes)
     return sets[part]
-
-
-def _find(data: str | Path | ImageSet | Splits, root: str | None, *, keep_empty: bool) -> _Found:
-    if isinstance(data, Splits):
-        return _Found("the splits given", data.sets)
-    if isinstance(data, ImageSet):
-        return _Found(data.name, {"all": data})
-    if isinstance(data, str) and data in builtin_names():
-        sets = load_builtin(data, root).sets
-        found = _Found(data, sets if len(sets) > 1 else {"all": sets["train"]})
-        if Path(data).is_dir():
-            found.notes.append(f"{data} is the built-in set; for the folder of that name type ./{data}")
-        return found
-    if root is not None:
-        raise UsageError(f"--root is for built-in sets ({', '.join(builtin_names())}), and {data} is none")
-    if shards := find_shards(str(data)):
-        return _sharded(str(data), shards)
-    path = _folder(Path(data).expanduser(), str(data))
-    found = _Found(str(data), {})
-    for part, folder in (split_folders(path) or {"all": path}).items():
-        name = str(data) if part == "all" else str(Path(data) / folder.name)
-        must_learn = part in ("train", "all")
-        found.sets[part], notes = class_folders(folder, name, keep_empty=keep_empty and must_learn)
-        found.notes += notes
-    found.sets = {part: found.sets[part] for part in ("all", "train", "val", "test") if part in found.sets}
-    return found
-
-
-def _sharded(typed: str, shards: dict[str, list[Path]]) -> _Found:
-    found = _Found(typed, {})
-    for part in [part for part in ("all", "train", "val", "test") if part in shards]:
-        paths, name = shards[part], typed if len(shards) == 1 else f"{typed} ({part})"
-        folders = [paths[0].parent, Path(typed).expanduser()]  # of CLIP_benchmark's sets the names lie above the parts
-        found.sets[part], notes = shard_set(paths, name, class_names(*folders))
-        found.notes += [f"{name}: {len(paths):,} tar shards", *notes]
-    return found
-
-
-def _folder(path: Path, typed: str) -> Path:
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise DataError(
-            "this is a file, not a folder of class folders",
-            where=typed,
-            remedy="give the folder, unpacked, with one folder per class in it",
-        )
-    beside = [sibling.name for sibling in path.parent.iterdir() if sibling.is_dir()] if path.parent.is_dir() else []
-    close = [str(path.parent / name) for name in difflib.get_close_matches(path.name, beside, n=2)]
-    close += difflib.get_close_matches(typed, builtin_names(), n=1)
-    raise DataError(
-        "there is no such folder",
-        where=typed,
-        why=f"did you mean {' or '.join(close)}?" if close else None,
-        remedy=f"a folder with one folder per class in it, or a built-in set: {', '.join(builtin_names())}",
-    )
 
 
 def _check_trainable(train: ImageSet, after: str = "") -> None:

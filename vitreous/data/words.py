@@ -1,7 +1,8 @@
-"""Words that the sentences of this room share."""
+"""Names in the order a person expects, and words that the sentences of this room share."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -15,3 +16,13 @@ def some(names: Iterable[str], most: int = 5) -> str:
     names = list(names)
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def natural_key(text: str) -> tuple[object, ...]:
+    """What to sort by for the order a person expects: numbers by value, letters without regard to case.
+
+    Args:
+        text: a name or a path with `/` between.
+    """
+    parts = re.split(r"([0-9]+)", text.casefold())
+    return (tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), text)

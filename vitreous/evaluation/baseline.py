@@ -13,9 +13,9 @@ from torch import Tensor
 from vitreous.architecture import Size
 from vitreous.config import PreprocessConfig
 from vitreous.data.classes import match_classes
+from vitreous.data.feeding.loader import evaluation_batches
+from vitreous.data.feeding.threads import num_cores
 from vitreous.data.imageset import ImageSet
-from vitreous.data.loader import evaluation_batches
-from vitreous.data.threads import num_cores
 from vitreous.errors import DataError, ImageError
 from vitreous.results import Baseline
 

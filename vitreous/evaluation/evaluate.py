@@ -11,9 +11,9 @@ from jaxtyping import Float, Float32, Int
 
 from vitreous.console import Progress
 from vitreous.data.classes import match_classes
-from vitreous.data.loader import evaluation_batches
+from vitreous.data.feeding.loader import evaluation_batches
+from vitreous.data.feeding.threads import num_cores
 from vitreous.data.sources import ImageSet, Splits, open_images
-from vitreous.data.threads import num_cores
 from vitreous.errors import DataError
 from vitreous.evaluation.metrics import (
     balanced_accuracy,

@@ -38,6 +38,9 @@ MAX_PIXELS = 64 * 2**20
 MAX_SIDE = 20_000
 """The longest side that is decoded, in pixels."""
 
+MAX_FILE = 2**30
+"""Larger files are not read whole: four times the largest picture that is decoded, uncompressed."""
+
 # The decoders are called directly: Image.open would offer the file to 43 of them, and only warns of bombs.
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -93,6 +96,26 @@ def decode(
         raise ImageError(error.what, where=name, why=error.why, remedy=error.remedy) from error.__cause__
     except OSError as error:
         raise ImageError("the file cannot be read", where=name, why=error.strerror or str(error)) from error
+
+
+def file_bytes(path: str | os.PathLike[str]) -> bytes:
+    """An image file as it is stored, undecoded.
+
+    Args:
+        path: of an ordinary file of at most `MAX_FILE` bytes.
+
+    Raises:
+        ImageError: the file cannot be read, or is larger.
+    """
+    try:
+        with open(_ordinary(path), "rb") as file:
+            if (size := os.fstat(file.fileno()).st_size) > MAX_FILE:
+                raise ImageError(f"the file is too large: {size:,} bytes", why=f"the limit is {MAX_FILE:,}")
+            return file.read()
+    except ImageError as error:
+        raise ImageError(error.what, where=os.fspath(path), why=error.why, remedy=error.remedy) from error.__cause__
+    except OSError as error:
+        raise ImageError("the file cannot be read", where=os.fspath(path), why=error.strerror or str(error)) from error
 
 
 def reason(error: ImageError) -> str:

@@ -9,7 +9,7 @@ import vitreous
 from vitreous import console
 from vitreous.architecture import ResNetConfig, ViTConfig, architecture_from_json
 from vitreous.config import TrainOptions
-from vitreous.data.builtin import builtin_names
+from vitreous.data.layouts.builtin import builtin_names
 from vitreous.errors import DataError, UsageError
 from vitreous.pretrained import is_pretrained_name
 from vitreous.schema import to_json

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitreous.data.loader import Batch, training_batches
-from vitreous.data.threads import num_cores
+from vitreous.data.feeding.loader import Batch, training_batches
+from vitreous.data.feeding.threads import num_cores
 from vitreous.distributed import Group, share
 from vitreous.errors import ResourceError
 from vitreous.model.prepare import Prepared

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vitreous.data.loader import evaluation_batches
+from vitreous.data.feeding.loader import evaluation_batches
 from vitreous.data.sources import ImageSet
 from vitreous.distributed import Group
 from vitreous.model.prepare import Prepared

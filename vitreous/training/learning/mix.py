@@ -16,7 +16,9 @@ from torch import Tensor
 from vitreous.architecture import Size
 from vitreous.config import Recipe
 
-_PURPOSE = 3  # sets this stream apart from those of order and augmentation (data/order.py, data/augment.py)
+_PURPOSE = (
+    3  # sets this stream apart from those of order and augmentation (data/feeding/order.py, data/augmenting/augment.py)
+)
 
 Rectangle = tuple[int, int, int, int]
 """(top, bottom, left, right) in pixels; rows top..bottom-1 and columns left..right-1."""

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from vitreous.architecture import Size, ViTConfig
 from vitreous.config import PreprocessConfig, Recipe
+from vitreous.data.feeding.loader import Batch, evaluation_batches
+from vitreous.data.feeding.threads import num_cores
 from vitreous.data.imageset import ImageSet
-from vitreous.data.loader import Batch, evaluation_batches
-from vitreous.data.threads import num_cores
 from vitreous.errors import ConfigError
 from vitreous.model.resnet import ResNet
 from vitreous.model.vit import ViT

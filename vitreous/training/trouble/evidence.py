@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vitreous import console
+from vitreous.data.feeding.loader import Batch
 from vitreous.data.imageset import ImageSet
-from vitreous.data.loader import Batch
 from vitreous.distributed import Group
 from vitreous.errors import ModelFileError, ResourceError, UsageError
 from vitreous.training.saving import checkpoint

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from vitreous.data.loader import Batch
+from vitreous.data.feeding.loader import Batch
 from vitreous.training.trouble.evidence import Kept
 
 _SUSPECTS = 3  # images and gradients that are named where all are finite

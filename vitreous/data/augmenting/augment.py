@@ -12,15 +12,15 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.affine import motion, moved
-from vitreous.data.colour import jittered, three
-from vitreous.data.crops import crop, cut
-from vitreous.data.erase import erased
-from vitreous.data.operations import Warp
-from vitreous.data.randaugment import randaugment, randaugment_timm
+from vitreous.data.augmenting.affine import motion, moved
+from vitreous.data.augmenting.colour import jittered, three
+from vitreous.data.augmenting.crops import crop, cut
+from vitreous.data.augmenting.erase import erased
+from vitreous.data.augmenting.operations import Warp
+from vitreous.data.augmenting.randaugment import randaugment, randaugment_timm
 from vitreous.picture.preprocess import fit
 
-_PURPOSE = 2  # sets this stream apart from that of the order of images (data/order.py)
+_PURPOSE = 2  # sets this stream apart from that of the order of images (data/feeding/order.py)
 
 
 def sample_rng(seed: int, epoch: int, index: int, repeat: int = 0) -> np.random.Generator:

@@ -6,25 +6,18 @@ Formats: POSIX.1-1988 (ustar), POSIX.1-2001 (pax), GNU (long names, large sizes)
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from vitreous.data.layouts.storage import Read
 from vitreous.errors import DataError
 
 UNENDED = "without an end mark"
 """Counted for a tar file that ends behind a whole member, but without the zeros that should follow."""
 
-Read = Callable[[int, int], bytes]
-"""Gives the bytes of a file from an offset on, as many as are asked for, or fewer at its end."""
-
 _BLOCK = 512
-_READ_AHEAD = 4096  # a header, the label behind it and the next header come with one call
 _EXTENSION_LIMIT = 2**20  # bytes of a pax or long-name header, far beyond any real one
 
 _FILES, _FOLDER, _SPARSE = (b"0", b"\0", b"7"), b"5", b"S"
@@ -44,45 +37,6 @@ class Member(NamedTuple):
     """In bytes."""
 
 
-class OpenFile:
-    """A file open for reading at any place, from any number of threads; it closes when nobody holds it any more.
-
-    Args:
-        path: the file.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        weakref.finalize(self, os.close, self._descriptor)
-        self._lock = threading.Lock()
-        self.status = os.fstat(self._descriptor)
-
-    def read(self, start: int, size: int) -> bytes:
-        """Bytes from an offset on, fewer only at the end of the file.
-
-        Args:
-            start: offset in bytes.
-            size: in bytes.
-
-        Raises:
-            OSError: the disk fails.
-        """
-        content = self._some(start, size)
-        while len(content) < size and (more := self._some(start + len(content), size - len(content))):
-            content += more
-        return content
-
-    def _some(self, start: int, size: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._descriptor, size, start)
-        with self._lock:  # Windows has one place in a file for all threads
-            os.lseek(self._descriptor, start, os.SEEK_SET)
-            return os.read(self._descriptor, size)
-
-
 class _Entry(NamedTuple):
     """What a header says, and the extension headers before it."""
 
@@ -93,23 +47,6 @@ class _Entry(NamedTuple):
     end: int
     """Where the next header is."""
     sparse: bool
-
-
-def nearby(file: OpenFile) -> Read:
-    """Reads of an open file that get what lies just behind with the same system call.
-
-    Args:
-        file: read by one thread.
-    """
-    held, at = b"", 0
-
-    def read(start: int, size: int) -> bytes:
-        nonlocal held, at
-        if start < at or start + size > at + len(held):
-            held, at = file.read(start, max(size, _READ_AHEAD)), start
-        return held[start - at : start - at + size]
-
-    return read
 
 
 def members(read: Read, length: int, where: str, left_out: Counter[str]) -> Iterator[Member]:

@@ -21,12 +21,12 @@ from unicodedata import normalize
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from vitreous.data.folders import SPLIT_OF, natural_key
 from vitreous.data.imageset import ImageSet, Names, fingerprint
-from vitreous.data.shard_index import ShardIndex, index_shards
-from vitreous.data.shard_labels import classes_of
-from vitreous.data.tar import OpenFile
-from vitreous.data.words import some
+from vitreous.data.layouts.found import PART_OF, Asked, Found
+from vitreous.data.layouts.shard_index import ShardIndex, index_shards
+from vitreous.data.layouts.shard_labels import class_names, classes_of
+from vitreous.data.layouts.storage import OpenFile
+from vitreous.data.words import natural_key, some
 from vitreous.errors import DataError, ImageError
 from vitreous.picture.decode import decode
 
@@ -39,6 +39,27 @@ with contextlib.suppress(ImportError):  # there is none on Windows
 
 _WILD = re.compile(r"[*?\[]")
 _COMPRESSED = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
+
+
+def find_shard_sets(typed: str, asked: Asked) -> Found | None:
+    """The images in tar shards, if DATA means some.
+
+    Args:
+        typed: as for `find_shards`.
+        asked: not needed.
+
+    Raises:
+        DataError: shards are missing, damaged or compressed, or their labels cannot be understood.
+    """
+    del asked
+    shards = find_shards(typed)
+    sets, notes = {}, []
+    for part, paths in shards.items():
+        name = typed if len(shards) == 1 else f"{typed} ({part})"
+        folders = [paths[0].parent, Path(typed).expanduser()]  # of CLIP_benchmark's sets the names lie above the parts
+        sets[part], said = shard_set(paths, name, class_names(*folders))
+        notes += [f"{name}: {len(paths):,} tar shards", *said]
+    return Found(typed, sets, notes) if sets else None
 
 
 def find_shards(typed: str) -> dict[str, list[Path]]:
@@ -104,7 +125,7 @@ def _in_folder(folder: Path) -> dict[str, list[Path]]:
     folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     if tars := _tars(folder):
         return {} if folders else _by_name(tars)  # beside class folders a tar file is but a file
-    parts = {SPLIT_OF.get(entry.name.casefold(), ""): _tars(entry) for entry in folders}
+    parts = {PART_OF.get(entry.name.casefold(), ""): _tars(entry) for entry in folders}
     return {part: tars for part, tars in parts.items() if part and tars}
 
 
@@ -118,7 +139,7 @@ def _by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
     parts: dict[str, list[Path]] = {}
     for path in sorted(paths, key=lambda path: natural_key(path.as_posix())):
         word = re.match(r"[a-z]*", path.name.casefold())
-        parts.setdefault(SPLIT_OF.get(word[0] if word else "", "all"), []).append(path)
+        parts.setdefault(PART_OF.get(word[0] if word else "", "all"), []).append(path)
     if "all" in parts and len(parts) > 1:
         raise DataError(
             f"some shards are named after {' and '.join(part for part in parts if part != 'all')}, but not"
@@ -176,16 +197,18 @@ def _as_set(
     @functools.lru_cache(_most_open())
     def opened(shard: int) -> OpenFile:
         file = OpenFile(paths[shard])
-        if _state(file.status) != seen[shard]:
+        if file.state != seen[shard]:
             raise OSError(errno.ESTALE, "it has changed since its headers were read")
         return file
 
-    def read(place: int) -> UInt8[np.ndarray, "H W 3"]:
+    def encoded(place: int) -> bytes:
         try:
-            content = opened(shard_of(place)).read(int(index.offsets[place]), int(index.sizes[place]))
+            return opened(shard_of(place)).read(int(index.offsets[place]), int(index.sizes[place]))
         except OSError as error:
             raise ImageError("the shard cannot be read", where=ids[place], why=error.strerror) from error
-        return decode(content, name=ids[place])
+
+    def read(place: int) -> UInt8[np.ndarray, "H W 3"]:
+        return decode(encoded(place), name=ids[place])
 
     content = hashlib.sha256()
     for array in (labels, index.sizes, index.name_ends, index.names):
@@ -196,6 +219,7 @@ def _as_set(
         ids=ids,
         labels=labels,
         read=read,
+        encoded=encoded,
         fingerprint=fingerprint(classes, shards, index.counts.tolist(), content.hexdigest()),
         keys=keys,
         shards=tuple(count for count in index.counts.tolist() if count),

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Int
 
 from vitreous.console import Progress
+from vitreous.data.feeding.threads import at_work, in_order, num_cores
 from vitreous.data.imageset import ImageSet
-from vitreous.data.threads import at_work, in_order, num_cores
 from vitreous.errors import DataError, ImageError
 from vitreous.picture.decode import reason
 from vitreous.results import Failure

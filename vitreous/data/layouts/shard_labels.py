@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from vitreous.data.folders import natural_key
-from vitreous.data.words import some
+from vitreous.data.words import natural_key, some
 from vitreous.errors import DataError
 
 _CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vitreous.data.imageset import Splits, array_set
+from vitreous.data.layouts.found import Asked, Found
 from vitreous.errors import DataError, UsageError
 
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -32,6 +33,22 @@ _MNIST_TEST_PER_CLASS = 100
 def builtin_names() -> tuple[str, ...]:
     """The names that stand for a built-in data set."""
     return tuple(_LOADERS)
+
+
+def find_builtin(typed: str, asked: Asked) -> Found | None:
+    """The built-in set of this name, if there is one.
+
+    Args:
+        typed: what stands for DATA.
+        asked: `root` is the folder of its files.
+    """
+    if typed not in builtin_names():
+        return None
+    sets = load_builtin(typed, asked.root).sets
+    found = Found(typed, sets if len(sets) > 1 else {"all": sets["train"]})
+    if Path(typed).is_dir():
+        found.notes.append(f"{typed} is the built-in set; for the folder of that name type ./{typed}")
+    return found
 
 
 def load_builtin(name: str, root: str | None = None) -> Splits:

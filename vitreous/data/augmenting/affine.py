@@ -13,7 +13,7 @@ from PIL import Image
 
 from vitreous.architecture import Size
 from vitreous.config import AugmentConfig
-from vitreous.data.crops import cut
+from vitreous.data.augmenting.crops import cut
 from vitreous.picture.preprocess import Box
 
 Affine = tuple[float, float, float, float, float, float]

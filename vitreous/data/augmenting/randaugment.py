@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageEnhance, ImageOps
 
-from vitreous.data.operations import Colour, Warp, cut_out, lifted, posterised
+from vitreous.data.augmenting.operations import Colour, Warp, cut_out, lifted, posterised
 
 GREY: Colour = (128, 128, 128)
 

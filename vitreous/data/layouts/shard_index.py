@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Int, UInt8, UInt32
 
 from vitreous.console import Progress
-from vitreous.data.tar import UNENDED, Member, OpenFile, Read, members, nearby
-from vitreous.data.threads import in_order, num_cores
+from vitreous.data.feeding.threads import in_order, num_cores
+from vitreous.data.layouts.storage import OpenFile, Read, nearby
+from vitreous.data.layouts.tar import UNENDED, Member, members
 from vitreous.errors import DataError, ResourceError
 from vitreous.files import write_atomically
 from vitreous.machine import cache_folder
@@ -129,7 +130,7 @@ def index_shard(path: Path) -> ShardIndex:
     try:
         file = OpenFile(path)
         read = nearby(file)
-        images, texts = _samples(read, file.status.st_size, str(path), left_out)
+        images, texts = _samples(read, file.size, str(path), left_out)
     except OSError as error:
         raise DataError("a shard cannot be read", where=str(path), why=error.strerror) from error
     codes = {text: code for code, text in enumerate(dict.fromkeys(texts.values()))}

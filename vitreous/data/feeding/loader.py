@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.augment import augment as augmented
-from vitreous.data.augment import sample_rng
+from vitreous.data.augmenting.augment import augment as augmented
+from vitreous.data.augmenting.augment import sample_rng
+from vitreous.data.feeding.order import batch_members
+from vitreous.data.feeding.threads import at_work, in_order
 from vitreous.data.imageset import ImageSet
-from vitreous.data.order import batch_members
-from vitreous.data.threads import at_work, in_order
 from vitreous.errors import ImageError
 from vitreous.picture.decode import reason
 from vitreous.picture.preprocess import fit

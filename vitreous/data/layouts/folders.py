@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -14,17 +13,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vitreous.data.imageset import ImageSet, fingerprint
-from vitreous.data.words import some
+from vitreous.data.layouts.found import PART_OF, Asked, Found
+from vitreous.data.words import natural_key, some
 from vitreous.errors import DataError
-from vitreous.picture.decode import decode
+from vitreous.picture.decode import decode, file_bytes
 from vitreous.picture.sniff import FOREIGN_SUFFIXES, HEADER_BYTES, IMAGE_SUFFIXES, kind_of
-
-SPLIT_OF = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""What the names of folders and shards mean, in lower case."""
 
 _LITTER = frozenset(
     {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
@@ -60,6 +53,28 @@ class _File:
     """In bytes; -1 for a link that leads nowhere."""
 
 
+def find_folders(typed: str, asked: Asked) -> Found | None:
+    """The images in class folders, if DATA is a folder at all.
+
+    Args:
+        typed: a folder, with or without train, val and test above the class folders.
+        asked: whether empty folders count as classes.
+
+    Raises:
+        DataError: there is no image in any class folder, or the folders can be read in two ways.
+    """
+    path = Path(typed).expanduser()
+    if not path.is_dir():
+        return None
+    sets, notes = {}, []
+    for part, folder in (split_folders(path) or {"all": path}).items():
+        name = typed if part == "all" else str(Path(typed) / folder.name)
+        must_learn = part in ("train", "all")
+        sets[part], said = class_folders(folder, name, keep_empty=asked.keep_empty and must_learn)
+        notes += said
+    return Found(typed, sets, notes)
+
+
 def split_folders(root: Path) -> dict[str, Path]:
     """The train, val and test folders below `root`, or nothing where class folders lie there directly.
 
@@ -72,7 +87,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     folders = _subfolders(root)
     splits: dict[str, Path] = {}
     for folder in folders:
-        if split := SPLIT_OF.get(folder.name.casefold()):
+        if split := PART_OF.get(folder.name.casefold()):
             if split in splits:
                 raise DataError(
                     f"both {splits[split].name} and {folder.name} could be the {split} images",
@@ -140,16 +155,6 @@ def class_folders(root: Path, name: str, *, keep_empty: bool) -> tuple[ImageSet,
     return _as_set(name, dict(sorted(found.items(), key=lambda item: natural_key(item[0])))), notes
 
 
-def natural_key(text: str) -> tuple[object, ...]:
-    """What to sort by for the order a person expects: numbers by value, letters without regard to case.
-
-    Args:
-        text: a name or a path with `/` between.
-    """
-    parts = re.split(r"([0-9]+)", text.casefold())
-    return (tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), text)
-
-
 def _as_set(name: str, found: dict[str, list[_File]]) -> ImageSet:
     files = [(class_name, file) for class_name, files in found.items() for file in files]
     paths = [file.path for _, file in files]
@@ -160,12 +165,16 @@ def _as_set(name: str, found: dict[str, list[_File]]) -> ImageSet:
     def read(index: int) -> UInt8[np.ndarray, "H W 3"]:
         return decode(paths[index])
 
+    def encoded(index: int) -> bytes:
+        return file_bytes(paths[index])
+
     return ImageSet(
         name=name,
         classes=tuple(found),
         ids=paths,
         labels=labels,
         read=read,
+        encoded=encoded,
         fingerprint=fingerprint(list(found), keys, labels.tolist(), sizes),
         keys=keys,
     )

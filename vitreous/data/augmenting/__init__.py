@@ -1,0 +1,1 @@
+"""What happens to a training image before the model sees it."""

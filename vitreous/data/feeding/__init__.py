@@ -1,0 +1,1 @@
+"""From an image set to batches: order, threads, and what is remembered."""

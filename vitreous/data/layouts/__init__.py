@@ -1,0 +1,1 @@
+"""How labelled images lie on disk: one file for each layout that is recognised."""

@@ -1,0 +1,64 @@
+"""Which layout DATA has: each is asked in turn, and the first that says it is its own reads it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from vitreous.data.imageset import ImageSet, Splits
+from vitreous.data.layouts.builtin import builtin_names, find_builtin
+from vitreous.data.layouts.folders import find_folders
+from vitreous.data.layouts.found import Asked, Found
+from vitreous.data.layouts.shards import find_shard_sets
+from vitreous.errors import DataError, UsageError
+
+_LAYOUTS: tuple[Callable[[str, Asked], Found | None], ...] = (
+    find_shard_sets,
+    find_folders,  # last: any folder with folders in it may be one of class folders
+)
+
+
+def recognise(data: str | Path | ImageSet | Splits, asked: Asked) -> Found:
+    """The labelled images that DATA means.
+
+    Args:
+        data: what a person typed, or images that are there already.
+        asked: what was said besides.
+
+    Raises:
+        DataError: there is nothing, or it cannot be understood.
+        UsageError: a built-in set is not installed, or `root` means nothing here.
+    """
+    if isinstance(data, Splits):
+        return Found("the splits given", data.sets)
+    if isinstance(data, ImageSet):
+        return Found(data.name, {"all": data})
+    typed = str(data)
+    if isinstance(data, str) and (found := find_builtin(typed, asked)):
+        return found
+    if asked.root is not None:
+        raise UsageError(f"--root is for built-in sets ({', '.join(builtin_names())}), and {typed} is none")
+    for find in _LAYOUTS:
+        if found := find(typed, asked):
+            return found
+    raise _unknown(Path(typed).expanduser(), typed)
+
+
+def _unknown(path: Path, typed: str) -> DataError:
+    if path.exists():
+        return DataError(
+            "this is not a data set that can be read",
+            where=typed,
+            why="a file, and none of the kinds that hold labelled images" if path.is_file() else None,
+            remedy="a folder with one folder per class in it, or another layout of docs/data.md",
+        )
+    beside = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = [str(path.parent / name) for name in difflib.get_close_matches(path.name, beside, n=2)]
+    close += difflib.get_close_matches(typed, builtin_names(), n=1)
+    return DataError(
+        "there is no such folder",
+        where=typed,
+        why=f"did you mean {' or '.join(close)}?" if close else None,
+        remedy=f"a folder with one folder per class in it, or a built-in set: {', '.join(builtin_names())}",
+    )
