@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitreous.data.imageset import ImageSet
-from vitreous.data.split import few_per_class, hold_out
+from vitreous.data.split import few_per_class, grouped, hold_out, hold_out_fold, together
 from vitreous.errors import DataError
 
 
@@ -112,3 +113,114 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         ImageSet("x", ("a",), ["1", "2"], np.array([0]), lambda _: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(DataError, match="labels from 0 to 1"):
         ImageSet("x", ("a",), ["1", "2"], np.array([0, 1]), lambda _: None)  # type: ignore[arg-type, return-value]
+
+
+def films(sizes: dict[str, list[int]]) -> ImageSet:
+    """Images called CLASS/filmF_0001.jpg; a film may be seen in several classes."""
+    keys = [
+        f"{name}/film{film}_{frame:04d}.jpg"
+        for name, films in sizes.items()
+        for film, frames in enumerate(films)
+        for frame in range(frames)
+    ]
+    return grouped(image_set(keys), r"film\d+")
+
+
+def of(images: ImageSet) -> set[str]:
+    return {key.split("/")[1].split("_")[0] for key in images.keys}
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 9), min_size=5, max_size=12), st.lists(st.integers(1, 7), min_size=5, max_size=9))
+def test_groups_come_whole_to_one_side(a: list[int], b: list[int]) -> None:
+    images = films({"a": a, "b": b})
+    rest, held = hold_out(images, 0.25, 3)
+    assert not of(rest) & of(held)
+    assert sorted([*rest.keys, *held.keys]) == sorted(images.keys)
+    assert rest.counts.min() > 0
+    assert len(held)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(2, 40), min_size=1), st.floats(0.01, 0.99))
+def test_groups_of_one_image_each_change_nothing(counts: dict[str, int], share: float) -> None:
+    images = named(**counts)
+    alone = dataclasses.replace(images, groups=np.arange(len(images)) * 3)
+    assert [part.keys for part in hold_out(images, share, 5)] == [part.keys for part in hold_out(alone, share, 5)]
+
+
+def test_groups_of_equal_frames_give_the_share_that_was_asked() -> None:
+    """40 films of 5 frames in each of two classes: a quarter is ten films of each."""
+    images = image_set(
+        [f"{name}/{name}film{film}_{frame}.jpg" for name in "ab" for film in range(40) for frame in range(5)]
+    )
+    _, held = hold_out(grouped(images, r"[ab]film\d+"), 0.25, 1)
+    assert held.counts.tolist() == [50, 50]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.dictionaries(st.sampled_from("abcde"), st.integers(7, 40), min_size=2), st.integers(2, 7), st.integers(0, 99))
+def test_every_image_is_held_out_in_one_fold(counts: dict[str, int], folds: int, seed: int) -> None:
+    images = named(**counts)
+    parts = [hold_out_fold(images, folds, fold, seed) for fold in range(1, folds + 1)]
+    assert sorted(key for _, held in parts for key in held.keys) == sorted(images.keys)
+    for rest, held in parts:
+        assert sorted([*rest.keys, *held.keys]) == sorted(images.keys)
+        for whole, there in zip(images.counts, held.counts, strict=True):
+            assert whole // folds <= there <= -(-whole // folds)
+    sizes = [len(held) for _, held in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_keep_groups_whole_and_classes_even_as_scikit_learn_does() -> None:
+    """The spread of class shares over folds is no wider than that of StratifiedGroupKFold."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    sizes = random.Random(4)
+    images = image_set(
+        [
+            f"{name}/{name}{film}_{frame}.jpg"
+            for name in "abc"
+            for film in range(25)
+            for frame in range(sizes.randint(1, 9))
+        ]
+    )
+    images = grouped(images, r"[abc]\d+_")
+    parts = [hold_out_fold(images, 5, fold, 0)[1] for fold in range(1, 6)]
+    assert len(set().union(*(of(part) for part in parts))) == sum(len(of(part)) for part in parts) == 75
+    theirs = StratifiedGroupKFold(5).split(np.zeros(len(images)), images.labels, images.groups)
+    spread = np.std([part.counts for part in parts], axis=0).sum()
+    assert spread <= np.std([np.bincount(images.labels[held], minlength=3) for _, held in theirs], axis=0).sum() + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("pattern", "what"),
+    [("film[", "no regular expression"), ("scene", "matches no image"), ("film", "puts all images into one group")],
+)
+def test_group_patterns_that_cannot_be_meant(pattern: str, what: str) -> None:
+    with pytest.raises(DataError, match=what):
+        grouped(image_set([f"a/film{n}.jpg" for n in range(4)]), pattern)
+
+
+def test_a_group_with_all_of_a_class_is_never_held_out() -> None:
+    images = films({"a": [4, 4, 4], "b": [5]})
+    rest, _ = hold_out(images, 0.3, 0)
+    assert rest.counts[1] == 5
+    with pytest.raises(DataError, match="no group of images can be held out"):
+        hold_out(films({"a": [6], "b": [0, 5]}), 0.3, 0)
+    with pytest.raises(DataError, match="holds all images of"):
+        hold_out_fold(films({"a": [6], "b": [0, 5]}), 2, 1, 0)
+
+
+def test_copies_join_their_groups() -> None:
+    images = dataclasses.replace(named(a=7), groups=np.array([0, 0, 1, 1, 2, 3, 4]))
+    joined = together(images, [(1, 2), (4, 6)])
+    assert joined.groups is not None
+    assert [np.flatnonzero(joined.groups == group).tolist() for group in np.unique(joined.groups)] == [
+        [0, 1, 2, 3],
+        [4, 6],
+        [5],
+    ]
+    alone = together(named(a=3), [(0, 2)])
+    assert alone.groups is not None
+    assert alone.groups[0] == alone.groups[2] != alone.groups[1]
