@@ -104,3 +104,46 @@ def plant(root: Path, counts: dict[str, int], *, first: int = 0) -> Path:
             pixels = np.full((6, 9, 3), (17 * place % 256, number % 256, number // 256), np.uint8)
             (folder / f"{number}.png").write_bytes(png(pixels, 2))
     return root
+
+
+def icc(name: str, primaries: tuple[tuple[float, float], ...], *, gamma: float = 2.2, version: int = 2) -> bytes:
+    """An ICC display profile of three primaries under D65, adapted to D50 as the standard demands.
+
+    Args:
+        name: its description.
+        primaries: (x, y) of red, green and blue.
+        gamma: of all three curves.
+        version: 2 or 4: how the description is written.
+    """
+    bradford = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+    light = {white: np.array([x / y, 1, (1 - x - y) / y]) for white, (x, y) in _WHITES.items()}
+    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries]).T
+    columns = columns * np.linalg.solve(columns, light["D65"])
+    scale = np.diag((bradford @ light["D50"]) / (bradford @ light["D65"]))
+    columns = np.linalg.inv(bradford) @ scale @ bradford @ columns
+
+    def xyz(values: np.ndarray) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * float(value)) for value in values))
+
+    if version == 2:
+        text = name.encode() + b"\0"
+        description = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
+    else:
+        text = name.encode("utf-16-be")
+        description = b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(text), 28) + text
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(256 * gamma))
+    tags = {b"desc": description, b"wtpt": xyz(light["D50"])}
+    tags |= {b"rXYZ": xyz(columns[:, 0]), b"gXYZ": xyz(columns[:, 1]), b"bXYZ": xyz(columns[:, 2])}
+    tags |= {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+    table, body, at = b"", b"", 128 + 4 + 12 * len(tags)
+    for tag, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += tag + struct.pack(">II", at + len(body), len(content))
+        body += content
+    size = at + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, bytes(4), version << 24, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
+    header += bytes(28) + struct.pack(">3i", *(round(65536 * float(v)) for v in light["D50"])) + bytes(48)
+    return header + struct.pack(">I", len(tags)) + table + body
+
+
+_WHITES = {"D50": (0.34567, 0.35850), "D65": (0.31270, 0.32900)}

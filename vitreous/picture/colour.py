@@ -21,7 +21,7 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright (EXIF 2
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112
 _LONG = 4
 _BITS_PER_SAMPLE_TAG = 258
 _PHOTOMETRIC_TAG = 262
@@ -41,7 +41,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> UInt8[np.nda
     Raises:
         ImageError: the numbers in the image have no known range.
     """
-    turn = _UPRIGHT.get(_orientation(image.info.get("exif", b"")))
+    turn = _UPRIGHT.get(orientation_in(image.info.get("exif", b"")))
     if image.mode == "F" or image.mode.startswith("I"):
         image = _deep_grey(image, background)
     elif image.has_transparency_data:
@@ -93,10 +93,13 @@ def _deep_grey(image: Image.Image, background: tuple[int, int, int]) -> Image.Im
     return Image.fromarray(pixels)
 
 
-def _orientation(exif: bytes) -> int:
+def orientation_in(exif: bytes) -> int:
     """The orientation in an EXIF block, 1 to 8; 1, which is upright, where there is none or the block is damaged.
 
     Read here rather than by Pillow, whose parser warns and raises in many ways on damaged blocks.
+
+    Args:
+        exif: with or without its `Exif` signature.
     """
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
@@ -112,7 +115,7 @@ def _orientation(exif: bytes) -> int:
         at = directory + 2 + 12 * entry  # tag (2 bytes), type (2), count (4), value (4)
         if at + 12 > len(exif):
             break
-        if number(at, 2) == _ORIENTATION_TAG:
+        if number(at, 2) == ORIENTATION_TAG:
             is_long = number(at + 2, 2) == _LONG  # a short by the standard, but long values are met with
             value = number(at + 8, 4 if is_long else 2)
             return value if 1 <= value <= 8 else 1

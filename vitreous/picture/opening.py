@@ -1,0 +1,188 @@
+"""From a path or bytes to an image whose header has been read and whose size is within limits: no pixels yet.
+
+Six formats are opened, told by their first bytes and never by the file's name; no other decoder of Pillow's can be
+reached. What would cost memory or time before a size is known is refused here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from vitreous.errors import ImageError
+from vitreous.picture.sniff import HEADER_BYTES, kind_of, looks_like
+
+Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+"""A path, the bytes of a file, an image opened with Pillow, or (H, W, 3) uint8 RGB."""
+
+BinaryFile = io.BufferedReader | io.BytesIO
+"""A file that can be read from any place."""
+
+MAX_PIXELS = 64 * 2**20
+"""Larger images are refused before they are decoded: 8192 x 8192."""
+
+MAX_SIDE = 20_000
+"""The longest side that is decoded, in pixels."""
+
+# The decoders are called directly: Image.open would offer the file to 43 of them, and only warns of bombs.
+_DECODERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+_SUBFILE_TAG = 254
+_PREVIEW_BIT = 1
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str] | bytes) -> Iterator[BinaryFile]:
+    """The file behind a path, or the bytes of one, to read from.
+
+    Args:
+        path: of an ordinary file; or its content.
+
+    Raises:
+        ImageError: there is no such file, or it is a folder or a pipe; OSError where the system refuses.
+    """
+    if isinstance(path, bytes):
+        yield io.BytesIO(path)
+        return
+    with open(_ordinary(path), "rb") as file:
+        yield file
+
+
+def header_of(file: BinaryFile) -> tuple[str, ImageFile.ImageFile]:
+    """The format of an image file (JPEG, PNG, WebP, BMP, GIF, TIFF), and the image with its header read.
+
+    Args:
+        file: from its beginning.
+
+    Raises:
+        ImageError: it is empty, damaged, or no image in one of these formats.
+    """
+    head = file.read(HEADER_BYTES)
+    if not head:
+        raise ImageError("the file is empty (0 bytes)")
+    kind = kind_of(head)
+    if kind is None:
+        raise ImageError(
+            "this is not an image that can be read",
+            why=f"it holds {looks_like(head)}",
+            remedy=f"convert it to JPEG or PNG; read are {', '.join(_DECODERS)}",
+        )
+    file.seek(0)
+    try:
+        image = _DECODERS[kind](file)
+    except Exception as error:
+        raise damaged(f"{kind} file", error) from error
+    if kind == "TIFF":
+        _refuse_preview(image)
+    return kind, image
+
+
+def refuse_large(size: tuple[int, int], max_pixels: int) -> None:
+    """An error for an image that is not to be decoded.
+
+    Args:
+        size: (width, height).
+        max_pixels: the limit.
+
+    Raises:
+        ImageError: it is above the limit, or a side is longer than MAX_SIDE.
+    """
+    width, height = size
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"the image is too large: {width} x {height} pixels",
+            why=f"the limit is {max_pixels / 2**20:g} megapixels and {MAX_SIDE:,} pixels a side",
+            remedy="save it smaller",
+        )
+
+
+def damaged(what: str, error: Exception) -> ImageError:
+    """What to say of a decoder's failure: on damaged files Pillow's raise nearly every exception there is.
+
+    Args:
+        what: "JPEG file".
+        error: as it was raised.
+    """
+    return ImageError(
+        f"the {what} cannot be decoded: it is cut off, damaged or of a rare kind",
+        why=str(error) or type(error).__name__,
+        remedy="fetch or save it again, or take it away",
+    )
+
+
+def name_of(source: Source) -> str:
+    """What to call an image in errors.
+
+    Args:
+        source: a path gives itself; anything else says what it is.
+    """
+    if isinstance(source, np.ndarray):
+        return "image given as an array"
+    if isinstance(source, bytes):
+        return "image given as bytes"
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "") or "image given as a Pillow image")
+    return os.fspath(source)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Within it every ImageError gets its `where`, and the system's errors become one.
+
+    Args:
+        name: of the image.
+    """
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.what, where=name, why=error.why, remedy=error.remedy) from error.__cause__
+    except OSError as error:
+        raise ImageError("the file cannot be read", where=name, why=error.strerror or str(error)) from error
+
+
+def _ordinary(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The path, if it leads to an ordinary file: opening a pipe would wait for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        why = "the link leads nowhere" if os.path.islink(path) else None
+        raise ImageError("there is no such file", why=why) from error
+    except ValueError as error:
+        raise ImageError("this cannot be the name of a file", why=str(error)) from error
+    if stat.S_ISDIR(mode):
+        raise ImageError("this is a folder, not an image")
+    if not stat.S_ISREG(mode):
+        raise ImageError("this is not an ordinary file")
+    return path
+
+
+def _refuse_preview(image: ImageFile.ImageFile) -> None:
+    """Camera raw files (DNG, NEF, ARW) are TIFF files whose first picture is a small preview."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    if int(tags.get(_SUBFILE_TAG, 0)) & _PREVIEW_BIT:
+        raise ImageError(
+            "the first picture in this TIFF file is only the preview of another",
+            why="so it is in camera raw files",
+            remedy="convert it to JPEG or PNG",
+        )
