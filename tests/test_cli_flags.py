@@ -19,7 +19,8 @@ from vitreous.errors import UsageError
 TRAINING = (
     "--run DIR, --recipe NAME, --quality WORD, --objective WORD, --time TIME, --epochs X, --steps N, --batch-size N, "
     "--learning-rate X, --set A=X,B=Y, --sweep, --train WORD, --class-weights WORD, --image-size N|HxW, --val X, "
-    "--result WORD, --bad-images WORD, --seed N, --device NAME, --threads N, --workers N, --precision WORD, "
+    "--folds N, --fold N, --group-by REGEX, --dedupe, --result WORD, --bad-images WORD, --decode WORD, --cache WORD, "
+    "--seed N, --device NAME, --threads N, --workers N, --precision WORD, "
     "--micro-batch N, --gradient-checkpointing, --compile WORD, --parallel WORD, --checkpoint-minutes X, --keep N, "
     "--log WORD, --root DIR"
 )

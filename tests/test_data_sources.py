@@ -67,7 +67,7 @@ def test_labels_are_mapped_by_name_never_by_place(tmp_path: Path) -> None:
     splits = open_splits(tmp_path, val=0.2, seed=0)
     assert splits.val is not None
     assert [splits.val.classes[label] for label in splits.val.labels] == ["b", "c"]
-    assert splits.val.keys == ["b/0.png", "c/0.png"]
+    assert list(splits.val.keys) == ["b/0.png", "c/0.png"]
 
 
 def test_classes_that_train_does_not_know_are_refused(tmp_path: Path) -> None:

@@ -132,6 +132,14 @@ class Predictor:
             answers[first : first + len(some)] = self._pass(some)
         return answers
 
+    def probabilities(self, logits: Float[np.ndarray, "B Y"]) -> Float[np.ndarray, "B Y"]:
+        """How sure the model is of each class, in float64: of one among all, or of each by itself, as its card says.
+
+        Args:
+            logits: finite.
+        """
+        return softmax(logits) if self.card.answers == "one" else sigmoid(logits)
+
     @torch.inference_mode()
     def _pass(self, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b Y"]:
         """Logits of at most `batch_size` images, from a pass of exactly that many."""
@@ -167,7 +175,7 @@ class Predictor:
             return []
         if top < 1:
             raise UsageError(f"top must be above 0, got {top}")
-        probabilities = softmax(self.logits(np.stack(pixels)))
+        probabilities = self.probabilities(self.logits(np.stack(pixels)))
         best = ranked(probabilities, top)
         answers = []
         for name, row, order in zip(names, probabilities, best, strict=True):
@@ -187,6 +195,16 @@ def softmax(logits: Float[np.ndarray, "B Y"]) -> Float[np.ndarray, "B Y"]:
     exact = logits.astype(np.float64)
     powers = np.exp(exact - exact.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def sigmoid(logits: Float[np.ndarray, "B Y"]) -> Float[np.ndarray, "B Y"]:
+    """Probabilities in float64, each for itself.
+
+    Args:
+        logits: finite.
+    """
+    small = np.exp(-np.abs(logits.astype(np.float64)))  # never above 1, so that nothing overflows
+    return np.where(logits >= 0, 1.0, small) / (1.0 + small)
 
 
 def ranked(scores: Float[np.ndarray, "B Y"], top: int) -> np.ndarray:

@@ -85,6 +85,9 @@ class Evaluation:
     outcomes: tuple[Outcome, ...]
     data: str = ""
     """What was evaluated on, in words ("photos/test, 240 images")."""
+    mean_average_precision: float | None = None
+    """Where images have several labels: the mean over classes of the average precision. An answer counts as right
+    when it is one of the image's classes, and that class then stands for its true one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,6 +31,7 @@ _METAVARS = {
     "device": "NAME",
     "dialect": "NAME",
     "family": "NAME",
+    "group_by": "REGEX",
     "hub_url": "URL",
     "model": "MODEL",
     "out": "FILE",

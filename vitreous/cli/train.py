@@ -20,7 +20,8 @@ class Finetune:
     """Transfer a model to your images, and measure how good it became."""
 
     data: str = positional()
-    """Folder of class folders, with or without train, val and test above them; or digits, mnist-5k, fashion-mnist."""
+    """Folder of class folders, with or without train, val and test above them; a manifest, archive, shards or another
+    of the layouts in docs/data.md; or digits, mnist-5k, fashion-mnist."""
     model: str | None = None
     """What to start from: a model file, a run folder, or a name that `vitreous models` lists. Left out, the best
     published weights in the cache."""
@@ -45,7 +46,8 @@ class Pretrain:
     """Train a model from scratch, and measure how good it became."""
 
     data: str = positional()
-    """Folder of class folders, with or without train, val and test above them; or digits, mnist-5k, fashion-mnist."""
+    """Folder of class folders, with or without train, val and test above them; a manifest, archive, shards or another
+    of the layouts in docs/data.md; or digits, mnist-5k, fashion-mnist."""
     model: str | None = None
     """An architecture by name, see `vitreous models`. Left out, the one of the recipe that is named."""
     dry_run: bool = False

@@ -139,7 +139,8 @@ class Evaluate:
     model: str = positional()
     """A run folder, a model file in any dialect, or published weights; an architecture's name has random weights."""
     data: str = positional()
-    """Folder of class folders, perhaps with train, val and test above; or digits, mnist-5k, fashion-mnist."""
+    """Folder of class folders, with or without train, val and test above them; a manifest, archive, shards or another
+    of the layouts in docs/data.md; or digits, mnist-5k, fashion-mnist."""
     split: str | None = None
     """Which part of DATA; by default test, then val, then train."""
     root: str | None = None

@@ -47,6 +47,8 @@ class ModelCard:
     """How a decoded image becomes the model's input."""
     classes: tuple[str, ...] = ()
     """Class names in the order of the logits."""
+    answers: Literal["one", "several"] = "one"
+    """Whether an image shows one of the classes (probabilities by softmax), or each is a question (by sigmoid)."""
     features: str = "final-norm class token"
     """What `features()` gives that the head reads."""
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -46,10 +46,22 @@ class TrainOptions:
     """Resolution in pixels: one number, or height and width."""
     val: float = 0.2
     """Share of the training images held out, per class, when there is no val folder."""
+    folds: int | None = None
+    """Divide the images into so many equal parts and hold one of them out, in place of --val: cross-validation."""
+    fold: int = 1
+    """With --folds: the part that is held out, from 1."""
+    group_by: str | None = None
+    """Keep images together that share what this regular expression matches in their paths; or a manifest's column."""
+    dedupe: bool = False
+    """Leave out of the training images exact copies of those that the score comes from."""
     result: Literal["last", "best"] = "last"
     """Which weights are the result: the last, or those that scored best on validation images, called optimistic."""
     bad_images: Literal["error", "skip"] = "error"
     """Stop before training when images cannot be read, or leave them out and name them."""
+    decode: Literal["exact", "fast"] = "exact"
+    """fast reads JPEG training images with other libraries, at about the size needed: some pixels differ slightly."""
+    cache: Literal["auto", "none", "memory", "disk"] = "auto"
+    """Keep decoded training images in memory or on disk from epoch to epoch; auto does where they fit into memory."""
     seed: int = 0
     """Fixes the split, the order of images, augmentation, dropout and initial weights."""
     device: str = "auto"
@@ -96,6 +108,10 @@ class TrainOptions:
             raise ConfigError(f"--image-size must be positive, got {self.image_size}")
         if not 0.0 < self.val < 1.0:
             raise ConfigError(f"--val must lie between 0 and 1, got {self.val}", remedy="--val 0.2")
+        if self.folds is not None and self.folds < 2:
+            raise ConfigError(f"--folds must be 2 or more, got {self.folds}", remedy="--folds 5")
+        if not 1 <= self.fold <= (self.folds or 1):
+            raise ConfigError(f"--fold must lie between 1 and {self.folds or 1}", remedy="--folds 5 --fold 1")
         if self.seed < 0:
             raise ConfigError(f"--seed must be 0 or more, got {self.seed}")
         if self.time is not None:

@@ -100,6 +100,11 @@ class ImageSet:
         return len(self.ids)
 
     @property
+    def several(self) -> bool:
+        """Whether an image may show several classes, each a question of its own."""
+        return self.targets is not None and not self.targets.soft
+
+    @property
     def counts(self) -> Int[np.ndarray, " Y"]:
         """Number of images in each class; an image with several labels counts for each."""
         if self.targets is not None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from vitreous.console import say
 from vitreous.data.checking.readable import places_to_check, unreadable, unreadable_error
 from vitreous.data.classes import match_classes
 from vitreous.data.imageset import ImageSet as ImageSet
 from vitreous.data.imageset import Splits as Splits
-from vitreous.data.layouts.found import Asked
+from vitreous.data.layouts.found import Asked, Found
 from vitreous.data.recognise import recognise
-from vitreous.data.split import check_divisible, hold_out
+from vitreous.data.split import check_divisible, grouped, hold_out, hold_out_fold
 from vitreous.data.words import some
-from vitreous.errors import DataError
+from vitreous.errors import DataError, UsageError
 from vitreous.results import Failure
 
 _FOR_EVALUATION = ("test", "val", "train")  # the first there is: from the images that chose least
@@ -25,16 +27,22 @@ def open_splits(
     *,
     val: float,
     seed: int,
+    folds: int | None = None,
+    fold: int = 1,
+    group_by: str | None = None,
     root: str | None = None,
     bad_images: Literal["error", "skip"] = "error",
 ) -> Splits:
     """The images of a training run, each known to be readable, and what was recognised, in words.
 
     Args:
-        data: a folder of class folders, with or without train, val and test above them; tar shards, see
-            `find_shards`; the name of a built-in set; an image set to split; or splits, which are returned as they are.
+        data: whatever `recognise` knows; an image set to split; or splits, which are returned as they are.
         val: share of each class that is held out where there are no val images.
         seed: decides which.
+        folds: in place of a share, one of so many equal parts is held out.
+        fold: which of them, from 1.
+        group_by: images stay together by this column of a manifest, or by what this regular expression matches in
+            their keys.
         root: where the files of a built-in set lie.
         bad_images: stop at unreadable images, or leave them out.
 
@@ -44,19 +52,21 @@ def open_splits(
     """
     if isinstance(data, Splits):
         return data
-    found = recognise(data, Asked(root=root, keep_empty=True))
-    sets, notes = found.sets, found.notes
-    train = sets.pop("all", None) or sets.get("train")
-    if train is None:
-        raise DataError(
-            f"there are {' and '.join(sets)} images but no train images",
-            where=found.name,
-            remedy="add shards called train-000.tar and so on"
-            if next(iter(sets.values())).shards
-            else f"one folder per class in {found.name}/train",
-        )
-    sets = {"train": train, **sets}
+    found = recognise(data, Asked(root=root, group_by=group_by, keep_empty=True))
+    sets, notes = _parts(found), found.notes
+    train = sets["train"]
     _check_trainable(train)
+    if folds is not None and "val" in sets:
+        raise UsageError(
+            "--folds divides images that nobody has divided",
+            where=sets["val"].name,
+            why="these are held out already",
+            remedy="leave out --folds, or give the folder of the train images alone",
+        )
+    if group_by is not None:
+        sets = {
+            part: images if images.groups is not None else grouped(images, group_by) for part, images in sets.items()
+        }
     sets = {part: match_classes(images, train.classes, known_to=train.name) for part, images in sets.items()}
     if "val" not in sets:
         check_divisible(train)
@@ -72,10 +82,16 @@ def open_splits(
     ]
     if "val" not in sets:
         whole = sets["train"]
-        sets["train"], sets["val"] = hold_out(whole, val, seed)
+        if folds is None:
+            sets["train"], sets["val"] = hold_out(whole, val, seed)
+            how = f"{val:.0%} of each class"
+        else:
+            sets["train"], sets["val"] = hold_out_fold(whole, folds, fold, seed)
+            how = f"fold {fold} of {folds}"
+        if whole.groups is not None:
+            how += f", whole groups of {len(np.unique(whole.groups)):,}"
         notes.append(
-            f"{whole.name}: {len(sets['train']):,} to learn from, {len(sets['val']):,} held out"
-            f" ({val:.0%} of each class, seed {seed})"
+            f"{whole.name}: {len(sets['train']):,} to learn from, {len(sets['val']):,} held out ({how}, seed {seed})"
         )
     return Splits(sets["train"], sets["val"], sets.get("test"), tuple(notes), failed)
 
@@ -84,8 +100,7 @@ def open_images(data: str | Path | ImageSet | Splits, *, split: str | None = Non
     """The labelled images to evaluate a model on; where there was a choice, what was taken is said aloud.
 
     Args:
-        data: a folder of class folders, with or without train, val and test above them; tar shards, see
-            `find_shards`; the name of a built-in set; an image set; or splits.
+        data: whatever `recognise` knows; an image set; or splits.
         split: train, val or test; by default the first there is of test, val and train.
         root: where the files of a built-in set lie.
 
@@ -111,6 +126,21 @@ def open_images(data: str | Path | ImageSet | Splits, *, split: str | None = Non
     if notes:
         say(*notes)
     return sets[part]
+
+
+def _parts(found: Found) -> dict[str, ImageSet]:
+    """What was found by train, val and test; what nobody divided is there to learn from."""
+    sets = dict(found.sets)
+    train = sets.pop("all", None) or sets.get("train")
+    if train is None:
+        raise DataError(
+            f"there are {' and '.join(sets)} images but no train images",
+            where=found.name,
+            remedy="add shards called train-000.tar and so on"
+            if next(iter(sets.values())).shards
+            else f"one folder per class in {found.name}/train",
+        )
+    return {"train": train, **sets}
 
 
 def _check_trainable(train: ImageSet, after: str = "") -> None:

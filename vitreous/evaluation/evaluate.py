@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from vitreous.console import Progress
 from vitreous.data.classes import match_classes
@@ -20,10 +20,11 @@ from vitreous.evaluation.metrics import (
     calibration_error,
     class_scores,
     confusion_matrix,
+    mean_average_precision,
     top_k_accuracy,
     wilson_interval,
 )
-from vitreous.predict import Model, Predictor, ranked, softmax
+from vitreous.predict import Model, Predictor, ranked
 from vitreous.results import Evaluation, Failure, Outcome
 
 _TOP = 5
@@ -41,14 +42,25 @@ class _Answers:
     probability: list[Float[np.ndarray, " b"]] = field(default_factory=list)
     """Of the most probable class."""
     label_probability: list[Float[np.ndarray, " b"]] = field(default_factory=list)
+    labels: list[Int[np.ndarray, " b"]] = field(default_factory=list)
+    """True classes; of several, the one that the model comes nearest to."""
+    scores: list[Float32[np.ndarray, "b Y"]] = field(default_factory=list)
+    """Logits of all classes, where images have several labels."""
+    shown: list[Bool[np.ndarray, "b Y"]] = field(default_factory=list)
+    """And which classes they show."""
     failed: list[Failure] = field(default_factory=list)
 
-    def add(
-        self, places: Int[np.ndarray, " b"], labels: Int[np.ndarray, " b"], logits: Float32[np.ndarray, "b Y"]
-    ) -> None:
-        probabilities = softmax(logits)
+    def add(self, places: Int[np.ndarray, " b"], images: ImageSet, predictor: Predictor, pixels: np.ndarray) -> None:
+        logits = predictor.logits(pixels)
+        probabilities = predictor.probabilities(logits)
         best = ranked(logits, _TOP)
-        rows = np.arange(len(labels))
+        rows, labels = np.arange(len(places)), images.labels[places]
+        if images.targets is not None and images.several:
+            shown = images.targets.rows(places) > 0
+            labels = _nearest(labels, best, shown)
+            self.scores.append(logits)
+            self.shown.append(shown)
+        self.labels.append(labels)
         self.places.append(places)
         self.best.append(best)
         self.probability.append(probabilities[rows, best[:, 0]])
@@ -107,7 +119,7 @@ def _ask(predictor: Predictor, images: ImageSet) -> _Answers:
         for places, pixels, failed in batches:
             answers.failed += failed
             if len(places):
-                answers.add(places, images.labels[places], predictor.logits(pixels))
+                answers.add(places, images, predictor, pixels)
             progress.advance(len(places) + len(failed))
     return answers
 
@@ -116,7 +128,7 @@ def _score(answers: _Answers, images: ImageSet, classes: tuple[str, ...]) -> Eva
     places, best = np.concatenate(answers.places), np.concatenate(answers.best)
     probability = np.concatenate(answers.probability)
     label_probability = np.concatenate(answers.label_probability)
-    labels, predicted = images.labels[places], best[:, 0]
+    labels, predicted = np.concatenate(answers.labels), best[:, 0]
     correct = predicted == labels
     confusion = confusion_matrix(labels, predicted, len(classes))
     return Evaluation(
@@ -142,4 +154,15 @@ def _score(answers: _Answers, images: ImageSet, classes: tuple[str, ...]) -> Eva
             for i, place in enumerate(places)
         ),
         data=f"{images.name}, {len(images):,} images",
+        mean_average_precision=mean_average_precision(np.concatenate(answers.scores), np.concatenate(answers.shown))
+        if answers.scores
+        else None,
     )
+
+
+def _nearest(
+    labels: Int[np.ndarray, " b"], best: Int[np.ndarray, "b top"], shown: Bool[np.ndarray, "b Y"]
+) -> Int[np.ndarray, " b"]:
+    """For each image the first of the best answers that it shows; its main label where it shows none of them."""
+    right = np.take_along_axis(shown, best, axis=1)
+    return np.where(right.any(axis=1), best[np.arange(len(best)), right.argmax(axis=1)], labels)

@@ -24,6 +24,26 @@ def top_k_accuracy(best: Int[np.ndarray, "N top"], labels: Int[np.ndarray, " N"]
     return float((best[:, :k] == labels[:, None]).any(axis=1).mean())
 
 
+def mean_average_precision(scores: Float[np.ndarray, "N Y"], shown: Bool[np.ndarray, "N Y"]) -> float | None:
+    """Mean over classes of average precision, sum_n (R_n - R_{n-1}) P_n over the thresholds; None without any label.
+
+    As sklearn.metrics.average_precision_score(average="macro") over the classes that some image shows.
+
+    Args:
+        scores: the larger, the surer.
+        shown: which classes each image shows.
+    """
+    found = []
+    for score, true in zip(scores.T, shown.T, strict=True):
+        if not true.any():
+            continue
+        order = np.argsort(-score, kind="stable")
+        ends = np.flatnonzero(np.diff(score[order], append=-np.inf))  # equal scores are one threshold
+        right = np.cumsum(true[order])[ends]
+        found.append(float(np.sum(np.diff(right, prepend=0) / true.sum() * right / (ends + 1))))
+    return float(np.mean(found)) if found else None
+
+
 def confusion_matrix(
     labels: Int[np.ndarray, " N"], predicted: Int[np.ndarray, " N"], num_classes: int
 ) -> Int[np.ndarray, "Y Y"]:

@@ -19,7 +19,7 @@ from vitreous.zoo import is_model_name
 
 _ASKED = ("verb", "options", "data_path", "model", "architecture")
 
-_COSTS = ("workers", "micro_batch", "gradient_checkpointing", "compile", "parallel", "checkpoint_minutes")
+_COSTS = ("workers", "micro_batch", "gradient_checkpointing", "compile", "parallel", "checkpoint_minutes", "cache")
 
 _FREE = frozenset((*_COSTS, "data_path", "root", "keep", "log"))
 """What a person may edit in run.json between two lives of a run; the images are compared wherever they lie."""
@@ -100,7 +100,8 @@ def check_same(plan: Plan, facts: dict[str, Any], *, allow_data_change: bool) ->
     _refuse_changes("another recipe", facts.get("recipe"), to_json(plan.recipe))
     new = _data_change(plan, facts, allow_data_change)
     changes = [*facts.get("data_changes", []), *new]
-    card, now = facts.get("card"), to_json(plan.card)
+    now = to_json(plan.card)
+    card = facts.get("card") and {**now, **facts["card"]}  # written before a field was there, it had the default
     if card and changes and len(card["classes"]) == len(plan.card.classes):
         card = {**card, "classes": now["classes"]}  # they follow the images
     _refuse_changes("another model", card, now)

@@ -26,8 +26,14 @@ class TrainKeywords(TypedDict, total=False):
     class_weights: Literal["none", "balanced"] | None
     image_size: int | Size | None
     val: float
+    folds: int | None
+    fold: int
+    group_by: str | None
+    dedupe: bool
     result: Literal["last", "best"]
     bad_images: Literal["error", "skip"]
+    decode: Literal["exact", "fast"]
+    cache: Literal["auto", "none", "memory", "disk"]
     seed: int
     device: str
     threads: int | None

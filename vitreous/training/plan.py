@@ -15,7 +15,7 @@ from vitreous.architecture import ResNetConfig, ViTConfig, as_pair
 from vitreous.config import ModelCard, Recipe, TrainOptions
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.distributed import Group, World, share
-from vitreous.errors import UsageError
+from vitreous.errors import DataError, UsageError
 from vitreous.model.prepare import Policy, choose_policy, choose_threads
 from vitreous.model.recompute import recompute_blocks
 from vitreous.recipe import find_recipe, hyperrule, quality_recipe
@@ -133,9 +133,20 @@ def make_plan(
         torch.set_num_threads(fixed)
     if isinstance(model, str) and verb == "pretrain":
         find_model(model)  # a misspelt name is told before the data is read
-    splits = open_splits(data, val=options.val, seed=options.seed, root=options.root, bad_images=options.bad_images)
+    splits = open_splits(
+        data,
+        val=options.val,
+        seed=options.seed,
+        folds=options.folds,
+        fold=options.fold,
+        group_by=options.group_by,
+        root=options.root,
+        bad_images=options.bad_images,
+    )
     recipe = _for_data(recipe, options, splits)
     start = resolve_start(verb, model, recipe, splits.train.classes, options.seed)
+    if splits.train.several and recipe.objective == "labels":
+        start = dataclasses.replace(start, card=dataclasses.replace(start.card, answers="several"))
     recipe = followed(recipe, start.module)
     device = group.device if group.world.size > 1 else options.device
     _, count = share(recipe.batch_size, group.world)
@@ -237,6 +248,13 @@ def _overridden(recipe: Recipe, options: TrainOptions) -> Recipe:
 def _for_data(recipe: Recipe, options: TrainOptions, splits: Splits) -> Recipe:
     """The recipe once the images are known."""
     train = splits.train
+    if train.several and recipe.objective == "labels" and recipe.loss == "softmax":
+        raise DataError(
+            "the images have several labels each, and this recipe teaches one for each image",
+            where=train.name,
+            why=f"the softmax of recipe {recipe.name} lets classes exclude each other",
+            remedy="--set loss=sigmoid",
+        )
     if recipe.name == "bit-hyperrule":
         height, width = train.read(0).shape[:2]
         recipe = _overridden(hyperrule(len(train), (height, width)), options)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from vitreous.data.feeding.loader import evaluation_batches
 from vitreous.data.sources import ImageSet
@@ -16,6 +16,7 @@ from vitreous.distributed import Group
 from vitreous.model.prepare import Prepared
 from vitreous.picture.preprocess import normalise
 from vitreous.training.learning.average import Average
+from vitreous.training.learning.objective import LabelObjective, targets_of
 from vitreous.training.masked.patch import validate_masked
 from vitreous.training.plan import Plan
 
@@ -51,16 +52,24 @@ def _scores(plan: Plan, prepared: Prepared, images: ImageSet) -> list[float]:
     """Sum of losses, correct answers, and images seen."""
     preprocess = plan.card.preprocess
     loss, correct, seen = 0.0, 0, 0
+    objective = LabelObjective("sigmoid-mean" if images.several else "softmax")
     with torch.no_grad():
         for indices, pixels, _ in evaluation_batches(images, preprocess=preprocess, batch_size=plan.micro_batch):
             if not len(indices):
                 continue
             logits = prepared(torch.from_numpy(normalise(pixels, preprocess)))
-            labels = torch.from_numpy(images.labels[indices]).to(logits.device)
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
+            targets = _targets(images, indices).to(logits.device)
+            loss += float(objective.loss(logits, targets))
+            correct += int(objective.correct(logits, targets))
             seen += len(indices)
     return [loss, correct, seen]
+
+
+def _targets(images: ImageSet, places: Int[np.ndarray, " b"]) -> Float[Tensor, "b Y"]:
+    """One class for each image, or what its own targets say."""
+    if images.targets is not None:
+        return torch.from_numpy(images.targets.rows(places))
+    return targets_of(torch.from_numpy(images.labels[places]), len(images.classes))
 
 
 def watched(plan: Plan, times: int) -> ImageSet:

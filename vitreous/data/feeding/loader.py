@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.data.augmenting.augment import augment as augmented
@@ -48,6 +48,9 @@ class Batch:
     """For each image the one a place before it in the step's batch, around its end: whom mixup and cutmix mix it
     with. None unless asked for."""
     mate_labels: Int[np.ndarray, " b"] | None = None
+    targets: Float32[np.ndarray, "b Y"] | None = None
+    """Where images have several labels, or shares of them."""
+    mate_targets: Float32[np.ndarray, "b Y"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +172,7 @@ def _job(
     shown = np.arange(part.start - mates, part.stop) % total
     pixels = np.empty((len(shown), *preprocess.image_size, 3), np.uint8)
     labels = images.labels[indices[shown]]
+    targets = None if images.targets is None else images.targets.rows(indices[shown])
     own = slice(int(mates), None)
     batch = Batch(
         step=step,
@@ -180,6 +184,8 @@ def _job(
         indices=indices[shown[own]],
         mates=pixels[:-1] if mates else None,
         mate_labels=labels[:-1] if mates else None,
+        targets=None if targets is None else targets[own],
+        mate_targets=targets[:-1] if mates and targets is not None else None,
     )
     repeat = shown // (total // repeats)
     return _Job(batch, pixels, list(zip(epochs[shown].tolist(), indices[shown].tolist(), repeat.tolist(), strict=True)))

@@ -59,9 +59,13 @@ class LabelObjective:
         return rows.sum() if weights is None else rows @ _mean_weight(targets, weights)
 
     def correct(self, outputs: Float[Tensor, "B Y"], targets: Float[Tensor, "B Y"]) -> float:
-        """How many images have their largest output where their target is largest; where that is shared, any place."""
-        answers = targets.to(outputs.device).gather(1, outputs.argmax(dim=1, keepdim=True))
-        return float((answers.squeeze(1) == targets.to(outputs.device).amax(dim=1)).sum())
+        """How many images have their largest output where their target is largest, which may be in several places.
+
+        An image that shows no class is answered right by none.
+        """
+        targets = targets.to(outputs.device)
+        answers, largest = targets.gather(1, outputs.argmax(dim=1, keepdim=True)).squeeze(1), targets.amax(dim=1)
+        return float(((answers == largest) & (largest > 0)).sum())
 
 
 def targets_of(labels: Int[Tensor, " B"], num_classes: int, label_smoothing: float = 0.0) -> Float[Tensor, "B Y"]:
@@ -75,6 +79,16 @@ def targets_of(labels: Int[Tensor, " B"], num_classes: int, label_smoothing: flo
     off = label_smoothing / num_classes
     rows = torch.full((len(labels), num_classes), off, device=labels.device)
     return rows.scatter_(1, labels[:, None].long(), 1.0 - label_smoothing + off)
+
+
+def smoothed(targets: Float[Tensor, "B Y"], label_smoothing: float) -> Float[Tensor, "B Y"]:
+    """Rows of targets with smoothing / Y in every class; of one-hot rows the same as `targets_of` gives.
+
+    Args:
+        targets: shares of classes, or ones where an image shows a class.
+        label_smoothing: taken from each and spread over all.
+    """
+    return targets * (1.0 - label_smoothing) + label_smoothing / targets.shape[1]
 
 
 def balanced_weights(counts: Int[Tensor, " Y"]) -> Float[Tensor, " Y"]:

@@ -152,6 +152,8 @@ def write_batch(
     labels, epochs, indices = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "epochs", "indices")
     )
+    given = [part.targets for part in parts if part.targets is not None]
+    targets = np.concatenate(given) if given else np.empty((0, 0), np.float32)
     # a mate is the image one place before, so that all but the first are there already
     mates, mate_labels = parts[0].mates, parts[0].mate_labels
     np.savez(
@@ -162,6 +164,8 @@ def write_batch(
         indices=indices,
         before=images[:0] if mates is None else mates[:1],
         before_label=labels[:0] if mate_labels is None else mate_labels[:1],
+        targets=targets,
+        before_target=targets[:0] if parts[0].mate_targets is None else parts[0].mate_targets[:1],
         cuts=np.array([[part.first, len(part.images)] for part in parts], np.int64),
     )
     names = [classes[label] if 0 <= label < len(classes) else "" for label in labels.tolist()]
@@ -258,6 +262,8 @@ def _parts(path: Path, step: int) -> Iterator[Batch]:
     mixes = len(kept["before"]) > 0
     mates = np.concatenate([kept["before"], kept["images"]])
     mate_labels = np.concatenate([kept["before_label"], kept["labels"]])
+    targets = kept.get("targets", kept["labels"][:0])  # the first version knew one label for each image only
+    mate_targets = np.concatenate([kept["before_target"], targets]) if len(targets) and mixes else targets
     start = 0
     for first, count in kept["cuts"].tolist():
         piece = slice(start, start + count)
@@ -271,6 +277,8 @@ def _parts(path: Path, step: int) -> Iterator[Batch]:
             indices=kept["indices"][piece],
             mates=mates[piece] if mixes else None,
             mate_labels=mate_labels[piece] if mixes else None,
+            targets=targets[piece] if len(targets) else None,
+            mate_targets=mate_targets[piece] if len(targets) and mixes else None,
         )
         start += count
 

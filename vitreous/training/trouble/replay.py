@@ -172,7 +172,7 @@ def _singles(part: Batch) -> Iterator[Batch]:
     for n in range(len(part.images)):
         own = {
             name: value[n : n + 1]
-            for name in ("images", "labels", "epochs", "indices", "mates", "mate_labels")
+            for name in ("images", "labels", "epochs", "indices", "mates", "mate_labels", "targets", "mate_targets")
             if (value := getattr(part, name)) is not None
         }
         yield dataclasses.replace(part, first=part.first + n, last=True, **own)
