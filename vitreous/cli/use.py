@@ -188,6 +188,9 @@ def _scores(found: Evaluation) -> list[str]:
         ("balanced", percent(found.balanced), "mean over the classes of the share found"),
         ("calibration", percent(found.calibration_error), "mean gap between stated and true probability"),
     ]
+    if (precision := found.mean_average_precision) is not None:
+        rows[0] = ("top-1", percent(found.top1), f"answers that the image shows; 95 % interval {low} to {high}")
+        rows.append(("mAP", percent(precision), "mean average precision over the classes"))
     seen = f"{found.seen:,} of {count(found.expected, 'image')} seen"
     return ["", f"{harmless(found.data)}; {seen}" if found.data else seen, *table(rows, right=(1,))]
 

@@ -72,6 +72,8 @@ def _score(report: RunReport) -> list[str]:
     rows = [("this model", percent(evaluation.top1), f"95 % interval {low} to {high}")]
     rows += [(baseline.name, percent(baseline.top1), baseline.explained) for baseline in report.baselines]
     rows.append(("balanced accuracy", percent(evaluation.balanced), "mean recall over the classes"))
+    if evaluation.mean_average_precision is not None:
+        rows.append(("mean average precision", percent(evaluation.mean_average_precision), "mean over the classes"))
     rows.append(("expected calibration error", percent(evaluation.calibration_error), "15 equal-width bins"))
     return [
         f"{headline}; 95 % confidence interval {low} to {high}. Measured on: {source} ({rests}).",

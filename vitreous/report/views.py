@@ -136,6 +136,8 @@ def _rests_on(evaluation: Evaluation) -> str:
 def _small_facts(report: RunReport) -> list[tuple[str, str]]:
     evaluation = report.evaluation
     facts = [("balanced accuracy", percent(evaluation.balanced))]
+    if evaluation.mean_average_precision is not None:
+        facts.append(("mean average precision", percent(evaluation.mean_average_precision)))
     if len(evaluation.classes) > 5:
         facts.append(("among its first five", percent(evaluation.top5)))
     facts.append(("classes", f"{len(evaluation.classes):,}"))
