@@ -5,9 +5,7 @@ All are real, small and grey, and come with packages; nothing is fetched here.
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from vitreous.data.imageset import Splits, array_set
 from vitreous.data.layouts.found import Asked, Found
+from vitreous.data.layouts.idx import read_idx
 from vitreous.errors import DataError, UsageError
 
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -99,31 +98,19 @@ def _fashion_mnist(root: str | None) -> Splits:
     folder = Path(root) if root is not None else _DEBIAN_FOLDER
     parts = {}
     for part, stem in {"train": "train", "test": "t10k"}.items():
-        pixels = _idx(folder / f"{stem}-images-idx3-ubyte.gz", dimensions=3)
-        labels = _idx(folder / f"{stem}-labels-idx1-ubyte.gz", dimensions=1)
+        try:
+            pixels = read_idx(folder / f"{stem}-images-idx3-ubyte.gz", dimensions=3)
+            labels = read_idx(folder / f"{stem}-labels-idx1-ubyte.gz", dimensions=1)
+        except FileNotFoundError as error:
+            raise DataError(
+                "the files of fashion-mnist are not here",
+                where=str(error.filename),
+                remedy="apt install dataset-fashion-mnist, or --root with the folder of its four .gz files",
+            ) from error
         if len(pixels) != len(labels) or labels.max(initial=0) >= len(_GARMENTS):
             raise DataError(f"{len(pixels):,} images do not go with {len(labels):,} labels", where=str(folder))
         parts[part] = array_set(f"fashion-mnist/{part}", pixels, labels.astype(np.int64), _GARMENTS)
     return Splits(train=parts["train"], val=None, test=parts["test"])
-
-
-def _idx(path: Path, *, dimensions: int) -> np.ndarray:
-    """The array in a gzipped IDX file of bytes (format: bottom of http://yann.lecun.com/exdb/mnist/)."""
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(
-            "the files of fashion-mnist are not here",
-            where=str(path),
-            remedy="apt install dataset-fashion-mnist, or --root with the folder of its four .gz files",
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError("the file is damaged", where=str(path), why=str(error)) from error
-    shape = tuple(int(side) for side in np.frombuffer(content[4 : 4 + 4 * dimensions], ">u4"))
-    start = 4 + 4 * dimensions
-    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != int(np.prod(shape)):
-        raise DataError("this is not the expected IDX file", where=str(path))
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _package_file(name: str, module: str, package: str, inside: str) -> Path:
