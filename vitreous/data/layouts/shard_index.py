@@ -23,7 +23,7 @@ from jaxtyping import Int, UInt8, UInt32
 
 from vitreous.console import Progress
 from vitreous.data.feeding.threads import in_order, num_cores
-from vitreous.data.layouts.storage import OpenFile, Read, nearby
+from vitreous.data.layouts.storage import Location, Placed, Read, nearby, open_file
 from vitreous.data.layouts.tar import UNENDED, Member, members
 from vitreous.errors import DataError, ResourceError
 from vitreous.files import write_atomically
@@ -36,9 +36,11 @@ _LARGEST_IMAGE = 2**30  # bytes; four times the largest picture that is decoded,
 _LARGEST_LABEL = 2**20  # bytes of a .cls or .json member
 
 State = list[list[str | int]]
-"""Path, size in bytes and time of change in nanoseconds of every shard: what the index was made from."""
+"""Path, size in bytes and time of change in nanoseconds of every shard: what the index was made from. Of one on another
+machine, its address without passwords, and what the server says."""
 
-_WAITING = 8  # threads: reading headers is waiting for a disk or a network, hardly work
+_WAITING = 8  # threads: reading headers is waiting for a disk, hardly work
+_WAITING_LONG = 32  # or for a network: a photograph's header costs a request
 _FORMAT = 1  # raised when what the cache holds, or how members are understood, changes
 
 
@@ -85,23 +87,24 @@ class ShardIndex:
         return said
 
 
-def index_shards(paths: Sequence[Path]) -> ShardIndex:
+def index_shards(paths: Sequence[Location]) -> ShardIndex:
     """The index of some shards: the remembered one if no shard has changed, else a new one.
 
     Args:
-        paths: of tar files that exist.
+        paths: of tar files that exist, or these files elsewhere.
 
     Raises:
         DataError: a shard is damaged, cut off or cannot be read; or labels cannot be understood.
     """
-    state: State = [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    names = json.dumps([path for path, _, _ in state])
+    state: State = [_state(path) for path in paths]
+    names = json.dumps([row[0] for row in state])
     place = cache_folder() / "shards" / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.index"
     remembered = _load(place, state)
     if remembered is not None:
         return remembered
     parts = []
-    workers = max(_WAITING, num_cores())
+    far = any(isinstance(path, Placed) for path in paths)
+    workers = max(_WAITING_LONG if far else _WAITING, num_cores())
     with (
         Progress("reading the headers of shards", len(paths), "shards") as progress,
         closing(in_order(index_shard, paths, workers=workers, ahead=2 * workers)) as indexed,
@@ -117,18 +120,18 @@ def index_shards(paths: Sequence[Path]) -> ShardIndex:
     return index
 
 
-def index_shard(path: Path) -> ShardIndex:
+def index_shard(path: Location) -> ShardIndex:
     """The index of one shard, from its headers and labels.
 
     Args:
-        path: of a tar file.
+        path: of a tar file, or this file elsewhere.
 
     Raises:
         DataError: the shard is damaged, cut off or cannot be read; or a label cannot be understood.
     """
     left_out: Counter[str] = Counter()
     try:
-        file = OpenFile(path)
+        file = open_file(path)
         read = nearby(file)
         images, texts = _samples(read, file.size, str(path), left_out)
     except OSError as error:
@@ -145,6 +148,13 @@ def index_shard(path: Path) -> ShardIndex:
         texts=tuple(codes),
         left_out=left_out,
     )
+
+
+def _state(path: Location) -> list[str | int]:
+    if isinstance(path, Placed):
+        return [path.identity, *path.state]
+    status = path.stat()
+    return [str(path.absolute()), status.st_size, status.st_mtime_ns]
 
 
 def _samples(read: Read, length: int, where: str, left_out: Counter[str]) -> tuple[dict[str, Member], dict[str, str]]:

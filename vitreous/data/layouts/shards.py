@@ -15,20 +15,25 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 from unicodedata import normalize
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from vitreous.data.imageset import ImageSet, Names, fingerprint
+from vitreous.data.layouts.address import shown
 from vitreous.data.layouts.found import PART_OF, Asked, Found
+from vitreous.data.layouts.read_ahead import ReadAhead
 from vitreous.data.layouts.shard_index import ShardIndex, index_shards
 from vitreous.data.layouts.shard_labels import class_names, classes_of
-from vitreous.data.layouts.storage import OpenFile
+from vitreous.data.layouts.storage import Location, OpenFile, Placed, Storage
 from vitreous.data.words import natural_key, some
 from vitreous.errors import DataError, ImageError
 from vitreous.picture.decode import decode
+
+L = TypeVar("L", bound=Location)
 
 _OPEN_FILES = 128  # shards of a set held open at a time: two for each lane
 _SHARE_OF_FILES = 8  # and at most this part of the files that the system allows: there are other sets, and checkpoints
@@ -75,36 +80,48 @@ def find_shards(typed: str) -> dict[str, list[Path]]:
     path = Path(typed).expanduser()
     if path.is_dir():
         return _in_folder(path)
-    if _COMPRESSED.search(typed):
-        raise DataError(
-            "compressed tar files cannot be read at any place",
-            where=typed,
-            remedy="decompress them, with gunzip or zstd -d: photographs are compressed already",
-        )
+    refuse_compressed(typed, typed)
     if not typed.lower().endswith(".tar"):
         return {}
     if path.is_file():
-        return _by_name([path])
+        return by_name([path])
     if "{" not in typed and not _WILD.search(typed):
         return {}
-    expanded = list(dict.fromkeys(itertools.islice(_expanded(str(path)), _MOST_SHARDS + 1)))
-    if len(expanded) > _MOST_SHARDS:
-        raise DataError(f"more than {_MOST_SHARDS:,} shards", where=typed)
     found = [
-        Path(each) for pattern in expanded for each in (glob.glob(pattern) if _WILD.search(pattern) else [pattern])
+        Path(each)
+        for pattern in expanded(str(path))
+        for each in (glob.glob(pattern) if _WILD.search(pattern) else [pattern])
     ]
     if missing := [str(each) for each in found if not each.is_file()]:
         raise DataError(f"{len(missing):,} of {len(found):,} shards are missing", where=typed, why=some(missing))
     if not found:
         raise DataError("no file has such a name", where=typed)
-    return _by_name(found)
+    return by_name(found)
 
 
-def shard_set(paths: Sequence[Path], name: str, known: Sequence[str] | None) -> tuple[ImageSet, list[str]]:
+def refuse_compressed(name: str, where: str) -> None:
+    """Refuse what no place in it can be read of.
+
+    Args:
+        name: of a file.
+        where: what a person calls it.
+
+    Raises:
+        DataError: it is a compressed tar file.
+    """
+    if _COMPRESSED.search(name):
+        raise DataError(
+            "compressed tar files cannot be read at any place",
+            where=where,
+            remedy="decompress them, with gunzip or zstd -d: photographs are compressed already",
+        )
+
+
+def shard_set(paths: Sequence[Location], name: str, known: Sequence[str] | None) -> tuple[ImageSet, list[str]]:
     """The images in some shards, and what to tell about them.
 
     Args:
-        paths: of tar files; their order counts.
+        paths: of tar files, or these files elsewhere; their order counts.
         name: what to call the set.
         known: all class names, in the order of the numbers that stand for them in labels; None where nobody told.
 
@@ -124,7 +141,7 @@ def _in_folder(folder: Path) -> dict[str, list[Path]]:
     """Shards directly in a folder, or in its folders train, val and test."""
     folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     if tars := _tars(folder):
-        return {} if folders else _by_name(tars)  # beside class folders a tar file is but a file
+        return {} if folders else by_name(tars)  # beside class folders a tar file is but a file
     parts = {PART_OF.get(entry.name.casefold(), ""): _tars(entry) for entry in folders}
     return {part: tars for part, tars in parts.items() if part and tars}
 
@@ -134,24 +151,49 @@ def _tars(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=natural_key) if (folder / name).is_file()]
 
 
-def _by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Shards by the part that their names begin with, as in train-000.tar; or all together."""
-    parts: dict[str, list[Path]] = {}
-    for path in sorted(paths, key=lambda path: natural_key(path.as_posix())):
-        word = re.match(r"[a-z]*", path.name.casefold())
+def by_name(paths: Sequence[L]) -> dict[str, list[L]]:
+    """Shards by the part that their names begin with, as in train-000.tar; or all together.
+
+    Args:
+        paths: of tar files, or these files elsewhere.
+
+    Raises:
+        DataError: some have such a name and some have not.
+    """
+    parts: dict[str, list[L]] = {}
+    for path in sorted(paths, key=lambda path: natural_key(_placed(path).as_posix())):
+        word = re.match(r"[a-z]*", _placed(path).name.casefold())
         parts.setdefault(PART_OF.get(word[0] if word else "", "all"), []).append(path)
     if "all" in parts and len(parts) > 1:
         raise DataError(
             f"some shards are named after {' and '.join(part for part in parts if part != 'all')}, but not"
-            f" {some(path.name for path in parts['all'])}",
-            where=str(paths[0].parent),
+            f" {some(_placed(path).name for path in parts['all'])}",
+            where=str(_placed(paths[0]).parent),
             remedy="name the shards with a pattern that leaves the others out",
         )
     return parts
 
 
+def expanded(pattern: str) -> list[str]:
+    """All that a pattern's braces stand for, each once: {000..146} counts, {a,b} lists.
+
+    Args:
+        pattern: a path or an address.
+
+    Raises:
+        DataError: they stand for too much.
+    """
+    found = list(dict.fromkeys(itertools.islice(_expanded(pattern), _MOST_SHARDS + 1)))
+    if len(found) > _MOST_SHARDS:
+        raise DataError(f"more than {_MOST_SHARDS:,} shards", where=shown(pattern))
+    return found
+
+
+def _placed(path: Location) -> PurePath:
+    return path.path if isinstance(path, Placed) else path
+
+
 def _expanded(pattern: str) -> Iterator[str]:
-    """All that a pattern's braces stand for: {000..146} counts, {a,b} lists."""
     if not (braces := re.search(r"\{([^{}]*)\}", pattern)):
         yield pattern
         return
@@ -165,7 +207,7 @@ def _expanded(pattern: str) -> Iterator[str]:
         yield from _expanded(f"{pattern[: braces.start()]}{option}{pattern[braces.end() :]}")
 
 
-def _check_labels(index: ShardIndex, paths: Sequence[Path], name: str) -> None:
+def _check_labels(index: ShardIndex, paths: Sequence[Location], name: str) -> None:
     """Refuse shards without images, and images without labels."""
     if not len(index.offsets):
         kinds = ", ".join(sorted(index.left_out))
@@ -181,12 +223,12 @@ def _check_labels(index: ShardIndex, paths: Sequence[Path], name: str) -> None:
 
 
 def _as_set(
-    name: str, paths: Sequence[Path], index: ShardIndex, classes: tuple[str, ...], labels: Int[np.ndarray, " N"]
+    name: str, paths: Sequence[Location], index: ShardIndex, classes: tuple[str, ...], labels: Int[np.ndarray, " N"]
 ) -> ImageSet:
     ends: list[int] = np.cumsum(index.counts).tolist()
-    above = os.path.commonpath([path.parent.absolute() for path in paths])
-    shards = [path.absolute().relative_to(above).as_posix() for path in paths]
-    seen = [_state(path.stat()) for path in paths]
+    shards = _names_below(paths)
+    far = {shard: ReadAhead(path) for shard, path in enumerate(paths) if isinstance(path, Placed)}
+    seen = {shard: _state(path.stat()) for shard, path in enumerate(paths) if isinstance(path, Path)}
 
     def shard_of(place: int) -> int:
         return bisect.bisect_right(ends, place)
@@ -195,15 +237,19 @@ def _as_set(
     keys = Names(len(labels), lambda place: f"{shards[shard_of(place)]}/{normalize('NFC', index.name(place))}")
 
     @functools.lru_cache(_most_open())
-    def opened(shard: int) -> OpenFile:
-        file = OpenFile(paths[shard])
+    def opened(path: Path, shard: int) -> OpenFile:
+        file = OpenFile(path)
         if file.state != seen[shard]:
             raise OSError(errno.ESTALE, "it has changed since its headers were read")
         return file
 
+    def storage(shard: int) -> Storage:
+        path = paths[shard]
+        return opened(path, shard) if isinstance(path, Path) else far[shard]
+
     def encoded(place: int) -> bytes:
         try:
-            return opened(shard_of(place)).read(int(index.offsets[place]), int(index.sizes[place]))
+            return storage(shard_of(place)).read(int(index.offsets[place]), int(index.sizes[place]))
         except OSError as error:
             raise ImageError("the shard cannot be read", where=ids[place], why=error.strerror) from error
 
@@ -224,6 +270,13 @@ def _as_set(
         keys=keys,
         shards=tuple(count for count in index.counts.tolist() if count),
     )
+
+
+def _names_below(paths: Sequence[Location]) -> list[str]:
+    """The shards' paths below the lowest folder that holds them all: equal wherever that folder lies."""
+    places = [path.path if isinstance(path, Placed) else path.absolute() for path in paths]
+    above = os.path.commonpath([place.parent for place in places])
+    return [place.relative_to(above).as_posix() for place in places]
 
 
 def _most_open() -> int:

@@ -6,13 +6,16 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from pathlib import Path, PurePath
+from typing import Protocol, TypeAlias, runtime_checkable
 
 Read = Callable[[int, int], bytes]
 """Gives the bytes of a file from an offset on, as many as are asked for, or fewer at its end."""
 
 _READ_AHEAD = 4096  # a header, the label behind it and the next header come with one call
+_MOST_AHEAD = 2**18  # for who reads on where the last read ended
+_ROUND_TRIP = 2**16  # bytes to fetch rather than to ask a second time, where asking takes long
+_MOST_FROM_AFAR = 2**23
 
 
 @runtime_checkable
@@ -40,6 +43,25 @@ class Storage(Protocol):
             OSError: it cannot be read.
         """
         ...
+
+
+@runtime_checkable
+class Placed(Storage, Protocol):
+    """Storage that is no file of this machine's, but knows its place; as text it is what a person may read."""
+
+    @property
+    def path(self) -> PurePath:
+        """Its place, the same on every machine."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What an index of it is remembered by: where it lies, without passwords."""
+        ...
+
+
+Location: TypeAlias = Path | Placed
+"""A file on a disk, by its path, or one elsewhere, ready to be read."""
 
 
 class OpenFile:
@@ -82,18 +104,33 @@ class OpenFile:
             return os.read(self._descriptor, size)
 
 
+def open_file(location: Location) -> Storage:
+    """What lies at a location, open for reading.
+
+    Args:
+        location: of the file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return OpenFile(location) if isinstance(location, Path) else location
+
+
 def nearby(file: Storage) -> Read:
-    """Reads of an open file that get what lies just behind with the same system call.
+    """Reads of an open file that get what lies just behind with the same call, and more where they go on in a row.
 
     Args:
         file: read by one thread.
     """
-    held, at = b"", 0
+    least, most = (_ROUND_TRIP, _MOST_FROM_AFAR) if isinstance(file, Placed) else (_READ_AHEAD, _MOST_AHEAD)
+    held, at, ahead = b"", 0, least
 
     def read(start: int, size: int) -> bytes:
-        nonlocal held, at
+        nonlocal held, at, ahead
         if start < at or start + size > at + len(held):
-            held, at = file.read(start, max(size, _READ_AHEAD)), start
+            in_a_row = 0 <= start - at <= len(held) + least
+            ahead = min(4 * ahead, most) if in_a_row else least
+            held, at = file.read(start, max(size, ahead)), start
         return held[start - at : start - at + size]
 
     return read

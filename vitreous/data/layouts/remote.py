@@ -1,0 +1,139 @@
+"""Labelled images on web servers and in object stores, read by ranges where they lie: nothing is downloaded as a whole.
+
+Names of parts, keys, labels and order are those of the same files on a disk.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from vitreous.data.feeding.threads import in_order
+from vitreous.data.layouts.address import WEB, Address, find_address, shown
+from vitreous.data.layouts.found import Asked, Found
+from vitreous.data.layouts.remote_file import RemoteFile, listed, whole
+from vitreous.data.layouts.shard_labels import class_names
+from vitreous.data.layouts.shards import by_name, expanded, find_shard_sets, refuse_compressed, shard_set
+from vitreous.data.words import some
+from vitreous.errors import DataError
+
+_WAITING = 32  # threads that wait for servers
+_CLASS_LIST = 2**24  # bytes
+_CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")  # as beside shards on a disk
+_WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
+
+
+def find_remote(typed: str, asked: Asked) -> Found | None:
+    """The labelled images at an address, if DATA is one.
+
+    Args:
+        typed: tar shards as `https://HOST/train-{000..146}.tar` or `s3://BUCKET/train-*.tar`; `file://` stands for
+            a path.
+        asked: what was said besides.
+
+    Raises:
+        DataError: they are missing, damaged, or of a kind that is not read from afar.
+        UsageError: a package is missing.
+    """
+    if typed.startswith("file://"):
+        return find_shard_sets(url2pathname(urlsplit(typed).path), asked)
+    if (address := find_address(typed)) is None:
+        return None
+    refuse_compressed(address.path.name, str(address))
+    if urlsplit(address.url).path.endswith("/"):
+        address = address.beside("*.tar")
+    if address.path.suffix.lower() == ".tar":
+        return _shards(address)
+    raise DataError(
+        "data of this kind is not read from afar",
+        where=str(address),
+        why="an address of data ends with .tar, or with / where a store can list its files",
+        remedy="tar shards: https://HOST/train-{000..146}.tar; anything else must be copied here first",
+    )
+
+
+def opened(pattern: Address) -> list[RemoteFile]:
+    """The files that an address means, each asked for its length.
+
+    Args:
+        pattern: with `{000..146}`, `{a,b}`, and in object stores `*`.
+
+    Raises:
+        DataError: some are missing or cannot be read.
+        UsageError: a package is missing.
+    """
+    addresses = [found for each in expanded(pattern.url) for found in _meant(Address(each))]
+    if not addresses:
+        raise DataError("no file has such a name", where=str(pattern))
+    with closing(in_order(_opened, addresses, workers=min(_WAITING, len(addresses)), ahead=2 * _WAITING)) as answers:
+        found = list(answers)
+    if missing := [str(address) for address, file in zip(addresses, found, strict=True) if file is None]:
+        raise DataError(f"{len(missing):,} of {len(found):,} files are missing", where=str(pattern), why=some(missing))
+    return [file for file in found if file is not None]
+
+
+def _shards(pattern: Address) -> Found:
+    parts = by_name(opened(pattern))
+    sets, notes = {}, []
+    for part, files in parts.items():
+        name = str(pattern) if len(parts) == 1 else f"{pattern} ({part})"
+        sets[part], said = shard_set(files, name, _class_names(files))
+        size = sum(file.size for file in files)
+        notes += [f"{name}: {len(files):,} tar shards of {size / 1e6:,.1f} MB together, read by ranges", *said]
+    return Found(str(pattern), sets, notes)
+
+
+def _meant(address: Address) -> list[Address]:
+    """The files that an address with * means."""
+    if "*" not in address.url:
+        return [address]
+    if address.scheme in WEB:
+        raise DataError(
+            "a web server cannot list its files",
+            where=str(address),
+            remedy="say which numbers there are, as in train-{000..146}.tar",
+        )
+    try:
+        return listed(address)
+    except OSError as error:
+        raise _unreadable(address, error) from None
+
+
+def _opened(address: Address) -> RemoteFile | None:
+    """The file at an address; None where there is none."""
+    try:
+        return RemoteFile(address)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(address, error) from None
+
+
+def _class_names(files: Sequence[RemoteFile]) -> list[str] | None:
+    """All class names, if they are written down beside the shards."""
+    for name in _CLASS_FILES:
+        address = files[0].address.beside(name)
+        try:
+            content = whole(address, _CLASS_LIST)
+        except (FileNotFoundError, PermissionError):  # stores that may not be listed answer so for what is not there
+            continue
+        except OSError as error:
+            raise _unreadable(address, error) from None
+        if _WEB_PAGE.match(content):  # of a server that has one for whatever it has not
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, name).write_bytes(content)
+            try:
+                return class_names(Path(folder))
+            except DataError as error:
+                raise DataError(error.what, where=str(address), why=error.why, remedy=error.remedy) from None
+    return None
+
+
+def _unreadable(address: Address, error: OSError) -> DataError:
+    return DataError("it cannot be read from afar", where=str(address), why=shown(error.strerror or str(error)))
