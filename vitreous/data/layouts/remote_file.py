@@ -22,9 +22,6 @@ from vitreous.errors import UsageError
 
 T = TypeVar("T")
 
-HEAD = 64 * 1024
-"""Bytes that come with the first question, which says how long a file is: often all that an index needs first."""
-
 _WAITS = (0.3, 1.0, 3.0)  # seconds before trying again
 _SILENCE = 20.0  # seconds without a byte: with all tries this stays below the patience of those who wait for images
 _REDIRECTS = 5
@@ -75,7 +72,7 @@ class RemoteFile:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._store = _open(address)
-        self._head, self._facts = _tried(lambda: self._store.part(0, HEAD))
+        self._facts = _tried(lambda: self._store.part(0, 1)).facts
 
     def __str__(self) -> str:
         return str(self.address)
@@ -113,8 +110,6 @@ class RemoteFile:
         size = min(size, self.size - start)
         if size <= 0:
             return b""
-        if start + size <= len(self._head):
-            return self._head[start : start + size]
         content, facts = _tried(lambda: self._store.part(start, size))
         if facts != self._facts:
             raise OSError(errno.ESTALE, "it has changed since it was opened")
