@@ -10,14 +10,18 @@ from vitreous.data.imageset import ImageSet, Splits
 from vitreous.data.layouts.builtin import builtin_names, find_builtin
 from vitreous.data.layouts.folders import find_folders
 from vitreous.data.layouts.found import Asked, Found
+from vitreous.data.layouts.huggingface import find_saved
 from vitreous.data.layouts.idx import find_idx
 from vitreous.data.layouts.remote import find_remote
+from vitreous.data.layouts.parquet import find_parquet
 from vitreous.data.layouts.shards import find_shard_sets
 from vitreous.errors import DataError, UsageError
 
 _LAYOUTS: tuple[Callable[[str, Asked], Found | None], ...] = (
     find_remote,
     find_shard_sets,
+    find_parquet,
+    find_saved,
     find_idx,
     find_folders,  # last: any folder with folders in it may be one of class folders
 )

@@ -1,0 +1,201 @@
+"""Where each value of an uncompressed column lies in a Parquet file, so that one can be read without the others.
+
+`datasets` stores images so, in row groups of 100 MB, and pyarrow can only decode a row group as a whole. Whatever is
+stored in another way is not understood here, and left to pyarrow.
+Format: github.com/apache/parquet-format, parquet.thrift and Encodings.md; Thrift's compact protocol.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from vitreous.data.layouts.storage import Read
+
+_HEADER = 2**13  # bytes read for a page's header at first: statistics may lie in it
+_LARGEST_HEADER = 2**20
+_DEEPEST = 8  # structs within structs; the format has three
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
+_PLAIN, _RLE = 0, 3
+
+
+class OtherwiseStoredError(Exception):
+    """The column is stored in a way that is not understood here, or is damaged."""
+
+
+def places_of_values(
+    read: Read, start: int, end: int, rows: int, max_level: int
+) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
+    """Offset and size in bytes of every row's value in one column of one row group; the size of a null is -1.
+
+    Args:
+        read: of the file.
+        start: where the column's first page begins.
+        end: where its last page ends.
+        rows: in the row group.
+        max_level: the column's largest definition level, which says of a row that its value is there.
+
+    Raises:
+        OtherwiseStoredError: it is stored in another way, or damaged.
+        OSError: the file cannot be read.
+    """
+    offsets, sizes = np.zeros(rows, np.int64), np.full(rows, -1, np.int64)
+    row, at = 0, start
+    while row < rows:
+        header, body = _header(read, at, end)
+        size, kind = header.get(3), header.get(1)
+        if not isinstance(size, int) or not 0 <= size <= end - body or size != header.get(2):
+            raise OtherwiseStoredError("a page of an impossible size, or compressed")
+        present, values = _present(read, header, body, size, max_level)
+        here = np.flatnonzero(present) + row
+        if row + len(present) > rows or kind not in (_DATA_PAGE, _DATA_PAGE_2):
+            raise OtherwiseStoredError("more values than rows")
+        offsets[here], sizes[here] = _walk(read, values, body + size, len(here))
+        row, at = row + len(present), body + size
+    return offsets, sizes
+
+
+def _header(read: Read, at: int, end: int) -> tuple[dict[int, object], int]:
+    """A page's header by field number, and where the page begins behind it."""
+    length = _HEADER
+    while True:
+        content = read(at, min(length, end - at))
+        try:
+            header, used = _struct(content, 0, _DEEPEST)
+            return header, at + used
+        except (IndexError, struct.error) as error:
+            if length >= min(_LARGEST_HEADER, end - at):
+                raise OtherwiseStoredError("a page's header is cut off") from error
+            length *= 16
+
+
+def _present(
+    read: Read, header: dict[int, object], body: int, size: int, max_level: int
+) -> tuple[Bool[np.ndarray, " n"], int]:
+    """Which rows of a data page have a value, and where the values begin."""
+    if header.get(1) == _DATA_PAGE:
+        count, encoding, level_encoding = (_number(header, 5, field) for field in (1, 2, 3))
+        if encoding != _PLAIN or (max_level and level_encoding != _RLE):
+            raise OtherwiseStoredError("another encoding")
+        if not max_level:
+            return np.ones(count, bool), body
+        length = int.from_bytes(read(body, 4), "little")
+        start = body + 4
+    elif header.get(1) == _DATA_PAGE_2:
+        count, encoding, length, repetition = (_number(header, 8, field) for field in (1, 4, 5, 6))
+        if encoding != _PLAIN or repetition:
+            raise OtherwiseStoredError("another encoding")
+        start = body
+        if not max_level:
+            return np.ones(count, bool), body + length
+    else:
+        raise OtherwiseStoredError("a page of another kind")
+    if not 0 <= length <= size:
+        raise OtherwiseStoredError("levels of an impossible size")
+    return _levels(read(start, length), count, max_level.bit_length()) == max_level, start + length
+
+
+def _number(header: dict[int, object], field: int, inner: int) -> int:
+    inside = header.get(field)
+    number = inside.get(inner) if isinstance(inside, dict) else None
+    if not isinstance(number, int) or not 0 <= number < 2**31:
+        raise OtherwiseStoredError(f"no field {field}.{inner}")
+    return number
+
+
+def _levels(content: bytes, count: int, width: int) -> Int[np.ndarray, " n"]:
+    """Small numbers in Parquet's hybrid of runs and packed bits."""
+    levels, at = np.zeros(0, np.int64), 0
+    parts = []
+    known = 0
+    try:
+        while known < count:
+            head, at = _varint(content, at)
+            if head & 1:
+                packed = np.frombuffer(content, np.uint8, (head >> 1) * width, at)
+                bits = np.unpackbits(packed, bitorder="little").reshape(-1, width)
+                part, at = bits @ (1 << np.arange(width)), at + len(packed)
+            else:
+                part, at = np.full(min(head >> 1, count - known), content[at]), at + 1
+            parts.append(part[: count - known])
+            known += len(parts[-1])
+            if not len(part):
+                raise OtherwiseStoredError("an empty run")
+    except (IndexError, ValueError) as error:
+        raise OtherwiseStoredError("levels are cut off") from error
+    return np.concatenate([levels, *parts]).astype(np.int64)
+
+
+def _walk(read: Read, start: int, end: int, count: int) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " count"]]:
+    """Offset and size of values that lie one behind the other, each behind its length in four bytes."""
+    offsets, sizes, at = [], [], start
+    for _ in range(count):
+        size = int.from_bytes(read(at, 4), "little")
+        offsets.append(at + 4)
+        sizes.append(size)
+        at += 4 + size
+        if at > end:
+            raise OtherwiseStoredError("values reach beyond their page")
+    if at != end:
+        raise OtherwiseStoredError("values end before their page")
+    return np.array(offsets, np.int64), np.array(sizes, np.int64)
+
+
+# ---------------------------------------------------------------- Thrift's compact protocol
+
+
+def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, object], int]:
+    """A struct's fields by number, and where it ends; IndexError where the content is cut off."""
+    if not depth:
+        raise OtherwiseStoredError("structs too deep")
+    fields: dict[int, object] = {}
+    number = 0
+    while head := content[at]:
+        at += 1
+        if head >> 4:
+            number += head >> 4
+        else:
+            number, at = _zigzag(content, at)
+        fields[number], at = _value(content, at, head & 15, depth)
+    return fields, at + 1
+
+
+def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[object, int]:
+    if kind in (1, 2):
+        return kind == 1, at
+    if kind == 8:
+        size, at = _varint(content, at)
+        if at + size > len(content):
+            raise IndexError("cut off")
+        return content[at : at + size], at + size
+    if kind == 12:
+        return _struct(content, at, depth - 1)
+    simple: dict[int, Callable[[bytes, int], tuple[object, int]]] = {
+        3: lambda content, at: (content[at], at + 1),
+        4: _zigzag,
+        5: _zigzag,
+        6: _zigzag,
+        7: lambda content, at: (struct.unpack_from("<d", content, at)[0], at + 8),
+    }
+    if kind not in simple:
+        raise OtherwiseStoredError("a header with a list in it")
+    return simple[kind](content, at)
+
+
+def _zigzag(content: bytes, at: int) -> tuple[int, int]:
+    number, at = _varint(content, at)
+    return (number >> 1) ^ -(number & 1), at
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = content[at]
+        number, at, shift = number | (byte & 127) << shift, at + 1, shift + 7
+        if byte < 128:
+            return number, at
+        if shift > 63:
+            raise OtherwiseStoredError("a number of impossible length")

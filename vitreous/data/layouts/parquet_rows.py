@@ -1,0 +1,205 @@
+"""The image files in a column of Parquet files, each read at any place, from any number of threads.
+
+Where the column is stored uncompressed, as `datasets` does, an image is read where it lies. Otherwise its row group is
+decoded as a whole, and the row groups used last are kept, up to a bound in bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from vitreous.data.layouts.columns import pyarrow_for
+from vitreous.data.layouts.parquet_pages import OtherwiseStoredError, places_of_values
+from vitreous.data.layouts.storage import OpenFile, nearby
+from vitreous.errors import ImageError
+from vitreous.picture.decode import MAX_FILE
+
+KEPT = 2**29
+"""Bytes of decoded row groups that a set keeps: 512 MB."""
+
+_OPEN_FILES = 128
+_LARGE = 2**26  # bytes of a row group; larger ones are decoded one at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row group's column of images."""
+
+    file: int
+    """Place of its file."""
+    number: int
+    """In its file, from 0."""
+    rows: int
+    start: int
+    """Where the column's pages begin, in bytes."""
+    end: int
+    size: int
+    """Bytes when decoded."""
+    plain: bool
+    """Whether it may be stored uncompressed, one value behind the other."""
+    max_level: int
+    """The column's largest definition level."""
+
+
+def groups_in(metadata: Any, column: str, file: int) -> list[Group]:
+    """The row groups of a file.
+
+    Args:
+        metadata: of pyarrow.
+        column: of images, as Parquet names it.
+        file: the file's place among all.
+
+    Raises:
+        LookupError: there is no such column.
+    """
+    found = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        place = next(each for each in range(group.num_columns) if group.column(each).path_in_schema == column)
+        chunk, described = group.column(place), metadata.schema.column(place)
+        starts = [chunk.data_page_offset]
+        if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
+            starts.append(chunk.dictionary_page_offset)
+        found.append(
+            Group(
+                file=file,
+                number=number,
+                rows=group.num_rows,
+                start=min(starts),
+                end=min(starts) + chunk.total_compressed_size,
+                size=chunk.total_uncompressed_size,
+                plain=chunk.compression == "UNCOMPRESSED"
+                and chunk.physical_type == "BYTE_ARRAY"
+                and described.max_repetition_level == 0
+                and set(chunk.encodings) <= {"PLAIN", "RLE", "BIT_PACKED"},
+                max_level=described.max_definition_level,
+            )
+        )
+    return found
+
+
+class StoredImages:
+    """The image files in a column of Parquet files.
+
+    Args:
+        paths: of the files.
+        states: of the files when their footers were read, as `OpenFile` gives them.
+        groups: all row groups, in the order of the files and within them.
+        column: of images, as Parquet names it: `image` or `image.bytes`.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], states: Sequence[tuple[int, int]], groups: Sequence[Group], column: str
+    ) -> None:
+        self._paths, self._states, self._groups, self._column = paths, states, groups, column
+        self._ends = np.cumsum([group.rows for group in groups])
+        self._opened = functools.lru_cache(_OPEN_FILES)(self._open)
+        self._places: dict[int, tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]] | None] = {}
+        self._decoded = _Decoded(KEPT, self._decode)
+
+    def content(self, place: int, name: str) -> bytes | None:
+        """The image file in a row; None where the row has none.
+
+        Args:
+            place: of the row, over all files.
+            name: what to call the image in errors.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        number = int(np.searchsorted(self._ends, place, side="right"))
+        row = place - int(self._ends[number]) + self._groups[number].rows
+        try:
+            file = self._opened(self._groups[number].file)
+            if (places := self._values(number)) is None:
+                return self._decoded.row_of(number, self._groups[number].size, row)
+            offset, size = int(places[0][row]), int(places[1][row])
+            if size > MAX_FILE:
+                raise ImageError(f"the file is too large: {size:,} bytes", where=name, why=f"the limit is {MAX_FILE:,}")
+            return None if size < 0 else file.read(offset, size)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ImageError("the Parquet file cannot be read", where=name, why=why) from error
+
+    def _open(self, place: int) -> OpenFile:
+        file = OpenFile(self._paths[place])
+        if file.state != self._states[place]:
+            raise OSError(errno.ESTALE, "it has changed since its footer was read")
+        return file
+
+    def _values(self, number: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]] | None:
+        """Where the images of a row group lie; None where it has to be decoded as a whole."""
+        if number not in self._places:  # two threads may both do it, with the same result
+            group = self._groups[number]
+            found = None
+            if group.plain:
+                read = nearby(self._opened(group.file))
+                try:
+                    offsets, sizes = places_of_values(read, group.start, group.end, group.rows, group.max_level)
+                    found = offsets, sizes.astype(np.int32 if sizes.max(initial=0) < 2**31 else np.int64)
+                except OtherwiseStoredError:  # pyarrow reads it, or says what is wrong
+                    found = None
+            self._places[number] = found
+        return self._places[number]
+
+    def _decode(self, number: int) -> Any:
+        group = self._groups[number]
+        arrow = pyarrow_for(str(self._paths[group.file]))
+        try:
+            with arrow.parquet.ParquetFile(self._paths[group.file], page_checksum_verification=True) as file:
+                table = file.read_row_group(group.number, columns=[self._column], use_threads=False)
+        except (arrow.ArrowException, ValueError) as error:
+            raise OSError(errno.EIO, f"row group {group.number} is damaged: {error}") from error
+        column = table.column(0)
+        if arrow.types.is_struct(column.type):
+            column = column.flatten()[0]
+        if len(column) != group.rows:
+            raise OSError(errno.EIO, f"row group {group.number} has {len(column)} rows of {group.rows}")
+        return column
+
+
+class _Decoded:
+    """Row groups as pyarrow decodes them; those used last are kept."""
+
+    def __init__(self, kept: int, decode: Any) -> None:
+        self._kept, self._decode = kept, decode
+        self._columns: OrderedDict[int, Any] = OrderedDict()
+        self._held = 0
+        self._at_work: dict[int, threading.Lock] = {}
+        self._lock, self._one_large = threading.Lock(), threading.Lock()
+
+    def row_of(self, number: int, size: int, row: int) -> bytes | None:
+        """The bytes in one row of a row group; decoded by one thread, while others that want it wait."""
+        with self._lock:
+            if number in self._columns:
+                self._columns.move_to_end(number)
+                column = self._columns[number]
+                return column[row].as_py()
+            mine = self._at_work.setdefault(number, threading.Lock())
+        with mine:
+            with self._lock:
+                column = self._columns.get(number)
+            if column is None:
+                with self._one_large if size > _LARGE else nullcontext():
+                    column = self._decode(number)
+                self._keep(number, column)
+        return column[row].as_py()
+
+    def _keep(self, number: int, column: Any) -> None:
+        with self._lock:
+            self._columns[number] = column
+            self._held += column.nbytes
+            self._at_work.pop(number, None)
+            while self._held > self._kept and len(self._columns) > 1:
+                self._held -= self._columns.popitem(last=False)[1].nbytes
