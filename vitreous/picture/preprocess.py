@@ -46,14 +46,25 @@ def fit(image: UInt8[np.ndarray, "H W 3"], config: PreprocessConfig) -> UInt8[np
         config: `image_size` is the resolution of the result.
     """
     height, width = config.image_size
-    if config.resize == "squash":
-        return resized(image, config.image_size, config.interpolation)
-    rows, columns = _covering_size(image.shape[:2], config)
-    if rows * columns > _LARGEST_INTERMEDIATE:
+    size = whole_size(image.shape[:2], config)
+    if size is None:
         return resized(image, config.image_size, config.interpolation, box=centre_box(image.shape[:2], config))
-    top, left = round((rows - height) / 2), round((columns - width) / 2)
-    whole = resized(image, (rows, columns), config.interpolation)
+    whole = resized(image, size, config.interpolation)
+    if size == config.image_size:
+        return whole
+    top, left = round((size[0] - height) / 2), round((size[1] - width) / 2)
     return np.ascontiguousarray(whole[top : top + height, left : left + width])
+
+
+def whole_size(image_size: Size, config: PreprocessConfig) -> Size | None:
+    """The size that `fit` resizes an image to before it cuts the centre out; None where it has to cut first.
+
+    Args:
+        image_size: (height, width) of the decoded image.
+        config: as for `fit`.
+    """
+    rows, columns = config.image_size if config.resize == "squash" else _covering_size(image_size, config)
+    return None if rows * columns > _LARGEST_INTERMEDIATE else (rows, columns)
 
 
 def normalise(

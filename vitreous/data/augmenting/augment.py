@@ -14,11 +14,11 @@ from PIL import Image
 from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.data.augmenting.affine import motion, moved
 from vitreous.data.augmenting.colour import jittered, three
-from vitreous.data.augmenting.crops import crop, cut
+from vitreous.data.augmenting.crops import crop, cut, ground_size
 from vitreous.data.augmenting.erase import erased
 from vitreous.data.augmenting.operations import Warp
 from vitreous.data.augmenting.randaugment import randaugment, randaugment_timm
-from vitreous.picture.preprocess import fit
+from vitreous.picture.preprocess import fit, resized, whole_size
 
 _PURPOSE = 2  # sets this stream apart from that of the order of images (data/feeding/order.py)
 
@@ -53,7 +53,43 @@ def augment(
     Raises:
         ConfigError: the frame is to be cut from something smaller than it.
     """
-    view = _framed(image, rng, config, preprocess)
+    return finished(framed(image, rng, config, preprocess), rng, config, preprocess)
+
+
+def ground(
+    image: UInt8[np.ndarray, "H W 3"], config: AugmentConfig, preprocess: PreprocessConfig
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image as every view of it begins: itself, or resized, where the crop is cut from a resized one.
+
+    Augmenting this gives what augmenting the image gives, bit for bit, so it can be kept in the image's place.
+
+    Args:
+        image: RGB.
+        config: `crop` says whether it is resized.
+        preprocess: gives the resolution and the interpolation.
+
+    Raises:
+        ConfigError: the frame is to be cut from something smaller than it.
+    """
+    image_size = image.shape[0], image.shape[1]
+    if config.crop == "centre":
+        size = None if moves(config) else whole_size(image_size, preprocess)
+    else:
+        size = ground_size(image_size, config, preprocess)
+    return image if size is None else resized(image, size, preprocess.interpolation)
+
+
+def finished(
+    view: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator, config: AugmentConfig, preprocess: PreprocessConfig
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A framed view with all that happens to it then: mirror, policy, colours, erasing.
+
+    Args:
+        view: at the model's resolution.
+        rng: what is left of it after framing.
+        config: what may happen.
+        preprocess: gives the interpolation and the noise's scale.
+    """
     if config.flip and rng.random() < 0.5:
         view = view[:, ::-1]
     view = _changed(view, rng, config, preprocess)
@@ -64,18 +100,36 @@ def augment(
     return view
 
 
-def _framed(
+def framed(
     image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator, config: AugmentConfig, preprocess: PreprocessConfig
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A random part of the image at the model's resolution, moved about."""
-    size, interpolation = preprocess.image_size, preprocess.interpolation
-    moves = config.rotate > 0 or config.shift > 0 or config.zoom > 0
-    if config.crop == "centre" and not moves:
+    """A random part of the image at the model's resolution, moved about.
+
+    Args:
+        image: RGB.
+        rng: from `sample_rng`.
+        config: how it is cropped and moved.
+        preprocess: gives the resolution, the interpolation, and the crop where none is drawn.
+
+    Raises:
+        ConfigError: the frame is to be cut from something smaller than it.
+    """
+    size, interpolation, moved_about = preprocess.image_size, preprocess.interpolation, moves(config)
+    if config.crop == "centre" and not moved_about:
         return fit(image, preprocess)
     source, box = crop(image, rng, config, preprocess)
-    if moves:
+    if moved_about:
         return moved(source, box, motion(rng, config, size), size, interpolation)
     return cut(source, box, size, interpolation)
+
+
+def moves(config: AugmentConfig) -> bool:
+    """Whether images are rotated, shifted or zoomed beside being cropped.
+
+    Args:
+        config: what may happen to an image.
+    """
+    return config.rotate > 0 or config.shift > 0 or config.zoom > 0
 
 
 def _changed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,6 +25,18 @@ _ENLARGED = 8 / 7  # a frame of 224 is cut from 256
 _LARGEST_INTERMEDIATE = 32 * 2**20  # pixels; an image of 1 x 5000 at 224 px would otherwise pass through gigabytes
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Which part of an image a view shows."""
+
+    size: Size | None
+    """(height, width) that the image is resized to first; None where it is not."""
+    margin: int
+    """Mirrored pixels that are put around it then."""
+    box: Box
+    """The part of what has become of it."""
+
+
 def crop(
     image: UInt8[np.ndarray, "H W 3"],
     rng: np.random.Generator,
@@ -41,19 +54,63 @@ def crop(
     Raises:
         ConfigError: the frame is to be cut from something smaller than it.
     """
-    image_size, frame = (image.shape[0], image.shape[1]), preprocess.image_size
+    frame = drawn_frame((image.shape[0], image.shape[1]), rng, config, preprocess)
+    if frame.size is None:
+        return image, frame.box
+    whole = resized(image, frame.size, preprocess.interpolation)
+    if frame.margin:
+        down, across = (np.pad(np.arange(side), frame.margin, mode="reflect") for side in frame.size)
+        whole = whole.take(down, axis=0).take(across, axis=1)
+    return whole, frame.box
+
+
+def drawn_frame(
+    image_size: Size, rng: np.random.Generator, config: AugmentConfig, preprocess: PreprocessConfig
+) -> Frame:
+    """Which part of an image a random view shows; its size alone decides, and the random numbers.
+
+    Args:
+        image_size: (height, width).
+        rng: drawn from.
+        config: `crop` says how.
+        preprocess: gives the frame that is to be filled.
+
+    Raises:
+        ConfigError: the frame is to be cut from something smaller than it.
+    """
     match config.crop:
         case "inception":
-            return image, inception_box(image_size, rng, config)
+            return Frame(None, 0, inception_box(image_size, rng, config))
         case "centre":
-            return image, centre_box(image_size, preprocess)
-        case "padded":
-            size, margin = _covering(image_size, frame, int), _MARGIN
-        case "resmall":
-            size, margin = _covering(image_size, _enlarged(frame, config.resize), round), 0
-        case "squash":
-            size, margin = _enlarged(frame, config.resize), 0
-    return _frame_of(image, size, margin, rng, preprocess)
+            return Frame(None, 0, centre_box(image_size, preprocess))
+    size, margin = _resized_first(image_size, config, preprocess), _MARGIN if config.crop == "padded" else 0
+    (rows, columns), (height, width) = size, preprocess.image_size
+    top = int(rng.random() * (rows + 2 * margin - height + 1))
+    left = int(rng.random() * (columns + 2 * margin - width + 1))
+    if rows * columns > _LARGEST_INTERMEDIATE:  # then without margins, straight from the image
+        y, x = image_size[0] / rows, image_size[1] / columns
+        top, left = min(max(top - margin, 0), rows - height), min(max(left - margin, 0), columns - width)
+        return Frame(None, 0, (left * x, top * y, (left + width) * x, (top + height) * y))
+    return Frame(size, margin, (float(left), float(top), float(left + width), float(top + height)))
+
+
+def ground_size(image_size: Size, config: AugmentConfig, preprocess: PreprocessConfig) -> Size | None:
+    """The size that an image has before any view is cut from it; None where views are cut from the image itself.
+
+    An image of this size has this very size as its own: to resize it in advance changes no view.
+
+    Args:
+        image_size: (height, width).
+        config: `crop` says how.
+        preprocess: gives the frame that is to be filled.
+
+    Raises:
+        ConfigError: the frame is to be cut from something smaller than it.
+    """
+    if config.crop in ("inception", "centre"):
+        return None
+    rows, columns = _resized_first(image_size, config, preprocess)
+    return None if rows * columns > _LARGEST_INTERMEDIATE else (rows, columns)
 
 
 def inception_box(image_size: Size, rng: np.random.Generator, config: AugmentConfig) -> Box:
@@ -104,22 +161,17 @@ def cut(image: UInt8[np.ndarray, "H W 3"], box: Box, size: Size, interpolation: 
     return resized(part, size, interpolation, box=inside, reducing_gap=_REDUCING_GAP)
 
 
-def _frame_of(
-    image: UInt8[np.ndarray, "H W 3"], size: Size, margin: int, rng: np.random.Generator, preprocess: PreprocessConfig
-) -> tuple[UInt8[np.ndarray, "H2 W2 3"], Box]:
-    """A random frame of the image resized to `size` with mirrored margins: what to cut it from, and where."""
-    (rows, columns), (height, width) = size, preprocess.image_size
-    top = int(rng.random() * (rows + 2 * margin - height + 1))
-    left = int(rng.random() * (columns + 2 * margin - width + 1))
-    if rows * columns > _LARGEST_INTERMEDIATE:  # then without margins, straight from the image
-        y, x = image.shape[0] / rows, image.shape[1] / columns
-        top, left = min(max(top - margin, 0), rows - height), min(max(left - margin, 0), columns - width)
-        return image, (left * x, top * y, (left + width) * x, (top + height) * y)
-    whole = resized(image, size, preprocess.interpolation)
-    if margin:
-        down, across = (np.pad(np.arange(side), margin, mode="reflect") for side in size)
-        whole = whole.take(down, axis=0).take(across, axis=1)
-    return whole, (float(left), float(top), float(left + width), float(top + height))
+def _resized_first(image_size: Size, config: AugmentConfig, preprocess: PreprocessConfig) -> Size:
+    """The size that an image is resized to before a frame is cut out, by those crops that do."""
+    frame = preprocess.image_size
+    match config.crop:
+        case "padded":
+            return _covering(image_size, frame, int)
+        case "resmall":
+            return _covering(image_size, _enlarged(frame, config.resize), round)
+        case "squash":
+            return _enlarged(frame, config.resize)
+    raise AssertionError(f"no size for {config.crop}")
 
 
 def _covering(image_size: Size, frame: Size, whole: Callable[[float], int]) -> Size:
