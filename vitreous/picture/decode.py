@@ -8,13 +8,16 @@ damaged is passed on.
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile
 
 from vitreous.errors import ImageError, UsageError
+from vitreous.picture.array import Array, pixels_of
 from vitreous.picture.colour import to_rgb
+from vitreous.picture.intact import check_intact
 from vitreous.picture.opening import MAX_PIXELS, damaged, header_of, name_of, named, opened, refuse_large
 from vitreous.picture.opening import Source as Source
 from vitreous.picture.sniff import IMAGE_SUFFIXES as IMAGE_SUFFIXES
@@ -29,16 +32,21 @@ def decode(
     name: str | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
     max_pixels: int = MAX_PIXELS,
+    profile: Literal["ignore", "convert"] = "ignore",
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The image as upright RGB; read-only where it was decoded here.
 
     Of an animation or a document of several pages it is the first picture.
 
     Args:
-        source: a path, the bytes of a file, a Pillow image, or an array, which is returned as it is.
+        source: a path, the bytes of a file, a Pillow image; or an array, NumPy's or one that becomes NumPy's such as a
+            tensor: (H, W, 3) uint8, which is returned as it is, or (3, H, W) floating-point in [0, 1], which is
+            rounded to 255 steps. Arrays are RGB: that one is BGR, as OpenCV reads it, cannot be noticed.
         name: what to call the image in errors; by default its path.
         background: RGB that shows through where the image is transparent.
         max_pixels: larger images are refused before they are decoded.
+        profile: "convert" takes colours from the image's own profile to sRGB; by default the numbers in the file are
+            the colours, as all published checkpoints were trained (see `colour`).
 
     Raises:
         ImageError: the image cannot be read; `where` is its name.
@@ -46,13 +54,15 @@ def decode(
     """
     name = name_of(source) if name is None else name
     with named(name):
-        if isinstance(source, np.ndarray):
-            return _checked(source)
         if isinstance(source, Image.Image):
-            return _pixels(source, "image", background, max_pixels)
+            return _pixels(source, "image", background, max_pixels, profile)
+        if isinstance(source, Array):
+            return pixels_of(source)
         with opened(source) as file:
             kind, image = header_of(file)
-            return _pixels(image, f"{kind} file", background, max_pixels)
+            refuse_large(image.size, max_pixels)
+            check_intact(kind, file)
+            return _pixels(image, f"{kind} file", background, max_pixels, profile)
 
 
 def file_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -79,18 +89,12 @@ def reason(error: ImageError) -> str:
     return " ".join((f"{error.what} ({error.why})" if error.why else error.what).split())
 
 
-def _checked(array: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
-    """The array itself, if it is what an image has to be."""
-    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
-        return array
-    raise ImageError(
-        "an image given as an array must be (height, width, 3) uint8 RGB",
-        why=f"got shape {array.shape} of {array.dtype}",
-    )
-
-
 def _pixels(
-    image: Image.Image, what: str, background: tuple[int, int, int], max_pixels: int
+    image: Image.Image,
+    what: str,
+    background: tuple[int, int, int],
+    max_pixels: int,
+    profile: Literal["ignore", "convert"],
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The pixels of an image whose header has been read."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
@@ -102,8 +106,8 @@ def _pixels(
     refuse_large(image.size, max_pixels)
     try:
         image.load()
-        return to_rgb(image, background)
-    except ImageError:
+        return to_rgb(image, background, profile)
+    except (ImageError, UsageError):
         raise
     except Exception as error:
         raise damaged(what, error) from error

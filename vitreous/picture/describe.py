@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from vitreous.errors import ImageError
+from vitreous.picture.array import Array, pixels_of
 from vitreous.picture.colour import ORIENTATION_TAG, orientation_in
 from vitreous.picture.frames import num_frames
 from vitreous.picture.opening import Source, damaged, header_of, name_of, named, opened
@@ -51,11 +51,11 @@ def describe(source: Source, *, name: str | None = None) -> Description:
         ImageError: there is no image, or its header is damaged; `where` is its name.
     """
     with named(name_of(source) if name is None else name):
-        if isinstance(source, np.ndarray):
-            height, width = source.shape[:2]
-            return Description("array", width, height, "RGB", 1, None, 1)
         if isinstance(source, Image.Image):
             return _described("Pillow", source, 1)
+        if isinstance(source, Array):
+            height, width, _ = pixels_of(source).shape
+            return Description("array", width, height, "RGB", 1, None, 1)
         with opened(source) as file:
             kind, image = header_of(file)
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 
-from vitreous.picture.opening import BinaryFile
+from vitreous.picture.structure import BinaryFile, gif_frames
 
 _MOST = 100_000  # counted; more blocks than this are no picture anybody made
 _LARGEST = 1 << 40  # bytes; past this nothing can lie in a file
@@ -23,7 +23,7 @@ def num_frames(kind: str, file: BinaryFile) -> int:
     file.seek(0)
     try:
         if kind == "GIF":
-            return max(1, _gif(file))
+            return max(1, sum(1 for _ in gif_frames(file, _MOST)))
         if kind == "PNG":
             return max(1, _apng(file))
         if kind == "WebP":
@@ -42,27 +42,6 @@ def _read(file: BinaryFile, size: int) -> bytes:
     if len(data) < size:
         raise EOFError
     return data
-
-
-def _gif(file: BinaryFile) -> int:
-    """Image blocks (GIF89a, section 20)."""
-    flags = _read(file, 13)[10]
-    if flags & 0x80:
-        file.seek(3 << (flags & 7) + 1, io.SEEK_CUR)
-    frames = 0
-    for _ in range(_MOST):
-        introducer = file.read(1)
-        if introducer == b"\x21":  # an extension: its label, then sub-blocks
-            file.seek(1, io.SEEK_CUR)
-        elif introducer == b"\x2c":
-            flags = _read(file, 9)[8]
-            file.seek((3 << (flags & 7) + 1 if flags & 0x80 else 0) + 1, io.SEEK_CUR)
-            frames += 1
-        else:
-            break
-        while (size := file.read(1)) not in (b"", b"\0"):
-            file.seek(size[0], io.SEEK_CUR)
-    return frames
 
 
 def _apng(file: BinaryFile) -> int:

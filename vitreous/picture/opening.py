@@ -12,7 +12,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -25,13 +24,12 @@ from PIL import (
 )
 
 from vitreous.errors import ImageError
-from vitreous.picture.sniff import HEADER_BYTES, kind_of, looks_like
+from vitreous.picture.array import Array
+from vitreous.picture.sniff import HEADER_BYTES, advice, kind_of, looks_like
+from vitreous.picture.structure import BinaryFile, check_structure
 
-Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
-"""A path, the bytes of a file, an image opened with Pillow, or (H, W, 3) uint8 RGB."""
-
-BinaryFile = io.BufferedReader | io.BytesIO
-"""A file that can be read from any place."""
+Source = str | os.PathLike[str] | bytes | Image.Image | Array
+"""A path, the bytes of a file, an image opened with Pillow, (H, W, 3) uint8 RGB, or (3, H, W) floats in [0, 1]."""
 
 MAX_PIXELS = 64 * 2**20
 """Larger images are refused before they are decoded: 8192 x 8192."""
@@ -86,15 +84,19 @@ def header_of(file: BinaryFile) -> tuple[str, ImageFile.ImageFile]:
         raise ImageError(
             "this is not an image that can be read",
             why=f"it holds {looks_like(head)}",
-            remedy=f"convert it to JPEG or PNG; read are {', '.join(_DECODERS)}",
+            remedy=advice(head),
         )
-    file.seek(0)
+    size = check_structure(kind, file)
+    if size is not None:
+        refuse_large(size, MAX_PIXELS)  # before Pillow makes the canvas
     try:
         image = _DECODERS[kind](file)
     except Exception as error:
         raise damaged(f"{kind} file", error) from error
     if kind == "TIFF":
         _refuse_preview(image)
+    if kind == "PNG":
+        _scale_clear_colour(image)
     return kind, image
 
 
@@ -137,12 +139,12 @@ def name_of(source: Source) -> str:
     Args:
         source: a path gives itself; anything else says what it is.
     """
-    if isinstance(source, np.ndarray):
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "") or "image given as a Pillow image")
+    if isinstance(source, Array):
         return "image given as an array"
     if isinstance(source, bytes):
         return "image given as bytes"
-    if isinstance(source, Image.Image):
-        return str(getattr(source, "filename", "") or "image given as a Pillow image")
     return os.fspath(source)
 
 
@@ -186,3 +188,17 @@ def _refuse_preview(image: ImageFile.ImageFile) -> None:
             why="so it is in camera raw files",
             remedy="convert it to JPEG or PNG",
         )
+
+
+def _scale_clear_colour(image: ImageFile.ImageFile) -> None:
+    """The colour that means transparent, in the 8 bits of the pixels: Pillow leaves it in those of the file.
+
+    Of 16-bit colours the high bytes are compared, since no others are kept.
+    """
+    stored = image.tile[0][3] if image.tile else None
+    clear = image.info.get("transparency")
+    if stored == "RGB;16B" and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    elif stored in ("L;2", "L;4") and isinstance(clear, int):
+        top = 3 if stored == "L;2" else 15
+        image.info["transparency"] = (clear & top) * (255 // top)

@@ -15,7 +15,7 @@ FOREIGN_SUFFIXES = frozenset(
 )
 """Endings of the names of pictures in formats that are not read: never passed over in silence."""
 
-HEADER_BYTES = 64
+HEADER_BYTES = 132
 """How many of a file's first bytes the functions here look at."""
 
 _READABLE = (
@@ -49,6 +49,16 @@ _FOREIGN = (
     (0, b"\xc5\xd0\xd3\xc6", "a PostScript document"),
     (0, b"SIMPLE  =", "a FITS file"),
     (0, b"\0\0\x01\0", "a Windows icon"),
+    (0, b"FUJIFILMCCD-RAW", "a Fujifilm camera raw file"),
+    (0, b"IIRO", "an Olympus camera raw file"),
+    (0, b"IIU\0", "a Panasonic camera raw file"),
+    (128, b"DICM", "a DICOM file"),
+    (0, b"v/1\x01", "an OpenEXR image"),
+    (0, b"#?RADIANCE", "a Radiance HDR image"),
+    (0, b"DDS ", "a DirectDraw texture"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+    (0, b"P5", "a PGM image"),
+    (0, b"P6", "a PPM image"),
     (0, b"PK\x03\x04", "a zip archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
 )
@@ -63,6 +73,24 @@ def kind_of(head: bytes) -> str | None:
     if head[8:11] == b"CR\x02":  # Canon's raw files are TIFF outside, and would be read as their thumbnail
         return None
     return next((kind for at, magic, kind in _READABLE if head[at : at + len(magic)] == magic), None)
+
+
+def advice(head: bytes) -> str:
+    """What to do with a file that cannot be read.
+
+    No other decoder is offered, not even those that this Pillow may have: each would be one more way in for a file
+    made to harm.
+
+    Args:
+        head: the file's first HEADER_BYTES bytes, or fewer if it is shorter.
+    """
+    words = looks_like(head)
+    if words in ("a HEIC image", "an AVIF image"):
+        ending = "heic" if words == "a HEIC image" else "avif"
+        return f"magick mogrify -format jpg *.{ending}    (on a Mac: sips -s format jpeg *.{ending} --out .)"
+    if "camera raw" in words:
+        return "develop it to JPEG or PNG with darktable, RawTherapee or the camera's own program"
+    return f"convert it to JPEG or PNG; read are {', '.join(dict.fromkeys(kind for _, _, kind in _READABLE))}"
 
 
 def looks_like(head: bytes) -> str:
