@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ from image_files import plant
 
 from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.data.augmenting.augment import augment, sample_rng
+from vitreous.data.feeding import threads
 from vitreous.data.feeding.loader import Batch, evaluation_batches, training_batches
 from vitreous.data.feeding.order import batch_members
-from vitreous.data.feeding.threads import in_order
+from vitreous.data.feeding.threads import at_work, in_order
 from vitreous.data.imageset import ImageSet, array_set
 from vitreous.data.layouts.folders import class_folders
-from vitreous.errors import ImageError
+from vitreous.errors import ImageError, ResourceError
 from vitreous.picture.preprocess import fit
 
 FRAME = PreprocessConfig(image_size=(6, 10), crop_ratio=1.0, interpolation="bilinear")
@@ -274,3 +276,72 @@ def test_threads_that_the_system_refuses_are_done_without(monkeypatch: pytest.Mo
     assert [item * item for item in range(40)] == done
     assert given == len(started)
     assert not any(thread.is_alive() for thread in started)
+
+
+def fifo_reader(path: Path, seen: list[int], count: int) -> Any:
+    """Reads a pipe for item 5, which hangs until somebody writes to it; other items come at once."""
+
+    def read(item: int) -> int:
+        at_work(f"photos/{item}.jpg")
+        seen.append(item)
+        if item == 5 and seen.count(5) <= count:
+            with path.open("rb") as pipe:
+                pipe.read()
+        return item * item
+
+    return read
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_hung_thread_is_replaced_and_the_order_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """A real pipe that nobody writes to holds the first two threads that open it; the third gets through."""
+    monkeypatch.setattr(threads, "PATIENCE", 0.1)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    seen: list[int] = []
+    done = list(in_order(fifo_reader(pipe, seen, 2), range(30), workers=workers, ahead=4))
+    assert [item * item for item in range(30)] == done
+    assert 3 == seen.count(5)
+    assert 32 == len(seen)
+    end_readers(pipe)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_what_hangs_every_thread_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "PATIENCE", 0.1)
+    monkeypatch.setattr(threads, "_FAREWELL", 0.05)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    seen: list[int] = []
+    with pytest.raises(ResourceError, match="3 times for 0") as caught:
+        list(in_order(fifo_reader(pipe, seen, 9), range(30), workers=2, ahead=4))
+    assert "photos/5.jpg" == caught.value.where
+    assert threads.TRIES == seen.count(5)
+    end_readers(pipe)
+
+
+def test_a_slow_thread_that_comes_back_is_not_told_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given up, replaced, and then first with the result after all: it counts once."""
+    monkeypatch.setattr(threads, "PATIENCE", 0.1)
+    seen: list[int] = []
+
+    def slow(item: int) -> int:
+        seen.append(item)
+        if item == 2:
+            time.sleep(0.25)
+        return -item
+
+    assert [0, -1, -2, -3, -4] == list(in_order(slow, range(5), workers=1, ahead=2))
+    assert 2 <= seen.count(2) <= 3
+
+
+def end_readers(pipe: Path) -> None:
+    """Let the threads that hang on a pipe end."""
+    until = time.monotonic() + 5
+    while image_threads() and time.monotonic() < until:
+        try:
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:  # nobody reads it any more
+            time.sleep(0.01)
+    assert 0 == image_threads()

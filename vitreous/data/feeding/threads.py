@@ -1,18 +1,24 @@
-"""Work spread over threads whose results come back in order, a bounded distance ahead of whoever asks for them."""
+"""Work spread over threads whose results come back in order, a bounded distance ahead of whoever asks for them.
+
+A thread cannot be killed. One that hangs is left alone, another takes its place and does its work anew, and whichever
+is first with a result gives it: work that is a pure function of its item comes out the same, in the same order.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import TypeVar, cast
 
+from vitreous import console
 from vitreous.errors import ResourceError
 
 T = TypeVar("T")
@@ -21,33 +27,50 @@ R = TypeVar("R")
 PATIENCE = 120.0
 """Seconds after which a thread that gets no further with one thing, such as an image, is given up."""
 
+TRIES = 3
+"""How often a thing is begun, each time by a new thread, before it is given up for good."""
+
 _TICK = 1.0  # seconds between two looks at threads that are waited for
 _FAREWELL = 2.0  # seconds that threads have to end with what they are doing
+
+
+@dataclass(eq=False)
+class _Job:
+    """Something to be done, and what is to come of it."""
+
+    act: Callable[[], None]
+    """Does it, and leaves the result where it is waited for."""
+    tries: int = 1
+    """How often it has been begun, this time included."""
 
 
 @dataclass(eq=False)
 class _Task:
     """What a thread is doing, and how long it has been waited for meanwhile."""
 
+    job: _Job
     what: str | None = None
     waited: float = 0.0
 
 
 class _Worker(threading.Thread):
-    """Does jobs until it is handed None. One that hangs keeps nobody from leaving: it is a daemon."""
+    """Does jobs until it is handed None or given up. One that hangs keeps nobody from leaving: it is a daemon."""
 
-    def __init__(self, jobs: SimpleQueue[Callable[[], None] | None]) -> None:
+    def __init__(self, jobs: SimpleQueue[_Job | None], first: _Job | None = None) -> None:
         super().__init__(name="vitreous-images", daemon=True)
-        self._jobs = jobs
+        self._jobs, self._first = jobs, first
         self.task: _Task | None = None
+        self.given_up = False
 
     def run(self) -> None:
         """Called by `start`."""
-        while (job := self._jobs.get()) is not None:
-            self.task = _Task()
-            job()
+        job, self._first = self._first, None
+        while not self.given_up and (job := job or self._jobs.get()) is not None:
+            self.task = _Task(job)
+            job.act()
             self.task = None
             del job  # and with it the result, which may be a batch of images
+            job = None
 
 
 def num_cores() -> int:
@@ -65,7 +88,9 @@ def at_work(on: str) -> None:
     """
     worker = threading.current_thread()
     if isinstance(worker, _Worker):
-        worker.task = _Task(on)
+        task = worker.task
+        assert task is not None, "a thread at work has a task"
+        worker.task = _Task(task.job, on)
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int) -> Generator[R, None, None]:
@@ -83,72 +108,101 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ah
         ResourceError: a thread hangs: it got no further for `PATIENCE` seconds.
     """
     started: deque[Future[R]] = deque()
-    jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-    threads: list[_Worker] = []
+    crew = _Crew(workers)
     try:
-        for _ in range(workers):
-            if (thread := _new_thread(jobs)) is None:
-                break
-            threads.append(thread)
-        if not threads:
+        if not crew.threads:
             yield from map(function, items)
             return
         for item in items:
             future: Future[R] = Future()
-            jobs.put(functools.partial(_do, future, function, item))
+            crew.jobs.put(_Job(functools.partial(_do, future, function, item)))
             started.append(future)
             if len(started) > ahead:
-                yield _awaited(started.popleft(), threads)
+                yield crew.awaited(started.popleft())
         while started:
-            yield _awaited(started.popleft(), threads)
+            yield crew.awaited(started.popleft())
     finally:
         for future in started:
             future.cancel()
+        crew.dismiss()
+
+
+class _Crew:
+    """The threads at work; where the system refuses some of them, the others do the work."""
+
+    def __init__(self, workers: int) -> None:
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.threads: list[_Worker] = []
+        self._given_up: list[_Worker] = []
         for _ in range(workers):
-            jobs.put(None)
+            if not self._hire():
+                break
+
+    def awaited(self, future: Future[R]) -> R:
+        """The result, once it is there. What counts is the time spent here, which a stopped process does not spend."""
+        tick = min(_TICK, PATIENCE)
+        while True:
+            try:
+                return future.result(timeout=tick)
+            except TimeoutError:
+                if future.done():  # at this very moment, or the error is the function's own
+                    return future.result()
+            for thread in list(self.threads):
+                if (task := thread.task) is not None:
+                    task.waited += tick
+                    if task.waited >= PATIENCE:
+                        self._replace(thread, task)
+
+    def dismiss(self) -> None:
+        """Let all threads end, and wait for them a moment."""
+        for thread in self.threads + self._given_up:
+            thread.given_up = True
+            self.jobs.put(None)
         until = time.monotonic() + _FAREWELL
-        for thread in threads:
+        for thread in self.threads + self._given_up:
             thread.join(max(0.0, until - time.monotonic()))
 
+    def _hire(self, first: _Job | None = None) -> bool:
+        """One more thread, or False where the system gives no more: a limit on tasks, or no room for its stack."""
+        worker = _Worker(self.jobs, first)
+        try:
+            worker.start()
+        except RuntimeError:
+            return False
+        self.threads.append(worker)
+        return True
 
-def _new_thread(jobs: SimpleQueue[Callable[[], None] | None]) -> _Worker | None:
-    """One more thread at work, or None where the system gives no more: a limit on tasks, or no room for its stack."""
-    worker = _Worker(jobs)
-    try:
-        worker.start()
-    except RuntimeError:
-        return None
-    return worker
+    def _replace(self, thread: _Worker, task: _Task) -> None:
+        """Have a new thread do what one hangs with."""
+        thread.given_up = True
+        self.threads.remove(thread)
+        self._given_up.append(thread)
+        if task.job.tries == TRIES or not self._hire(_Job(task.job.act, task.job.tries + 1)):
+            raise _hangs(task)
+        console.say(
+            f"  waited {PATIENCE:g} seconds in vain for {task.what or 'an image'}: another thread tries it again"
+        )
 
 
 def _do(future: Future[R], function: Callable[[T], R], item: T) -> None:
-    if not future.set_running_or_notify_cancel():
+    if future.done() or not (future.running() or future.set_running_or_notify_cancel()):
         return
+    result, failure = None, None
     try:
-        future.set_result(function(item))
+        result = function(item)
     except BaseException as error:
-        future.set_exception(error)
-
-
-def _awaited(future: Future[R], threads: Sequence[_Worker]) -> R:
-    """The result, once it is there. What counts is the time spent here, which a stopped process does not spend."""
-    tick = min(_TICK, PATIENCE)
-    while True:
-        try:
-            return future.result(timeout=tick)
-        except TimeoutError:
-            if future.done():  # at this very moment, or the error is the function's own
-                return future.result()
-        for task in [thread.task for thread in threads]:
-            if task is not None:
-                task.waited += tick
-                if task.waited >= PATIENCE:
-                    raise _hangs(task)
+        failure = error
+    with contextlib.suppress(InvalidStateError):  # another thread was sooner with the same
+        if failure is not None:
+            future.set_exception(failure)
+        else:
+            future.set_result(cast(R, result))
 
 
 def _hangs(task: _Task) -> ResourceError:
+    times = f"{task.job.tries} times " if task.job.tries > 1 else ""
     return ResourceError(
-        f"{'an image' if task.what else 'work on an image'} was waited for in vain, for {PATIENCE:g} seconds",
+        f"{'an image' if task.what else 'work on an image'} was waited for in vain, {times}for {PATIENCE:g} seconds",
         where=task.what,
         why="what holds it does not answer, such as a network drive, or it is a pipe that nobody writes to",
         remedy="look at that drive; a run goes on with `vitreous resume` from its last checkpoint",
