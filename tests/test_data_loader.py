@@ -299,6 +299,7 @@ def test_a_hung_thread_is_replaced_and_the_order_stays(
 ) -> None:
     """A real pipe that nobody writes to holds the first two threads that open it; the third gets through."""
     monkeypatch.setattr(threads, "PATIENCE", 0.1)
+    monkeypatch.setattr(threads, "_FAREWELL", 0.05)
     os.mkfifo(pipe := tmp_path / "pipe")
     seen: list[int] = []
     done = list(in_order(fifo_reader(pipe, seen, 2), range(30), workers=workers, ahead=4))

@@ -40,6 +40,8 @@ class _Job:
 
     act: Callable[[], None]
     """Does it, and leaves the result where it is waited for."""
+    is_done: Callable[[], bool]
+    """Whether the result is there already, by whichever thread."""
     tries: int = 1
     """How often it has been begun, this time included."""
 
@@ -115,7 +117,7 @@ def in_order(function: Callable[[T], R], items: Iterable[T], *, workers: int, ah
             return
         for item in items:
             future: Future[R] = Future()
-            crew.jobs.put(_Job(functools.partial(_do, future, function, item)))
+            crew.jobs.put(_Job(functools.partial(_do, future, function, item), future.done))
             started.append(future)
             if len(started) > ahead:
                 yield crew.awaited(started.popleft())
@@ -177,8 +179,12 @@ class _Crew:
         thread.given_up = True
         self.threads.remove(thread)
         self._given_up.append(thread)
-        if task.job.tries == TRIES or not self._hire(_Job(task.job.act, task.job.tries + 1)):
+        job = task.job
+        again = None if job.is_done() else _Job(job.act, job.is_done, job.tries + 1)
+        if (again and again.tries > TRIES) or not self._hire(again):
             raise _hangs(task)
+        if again is None:
+            return
         console.say(
             f"  waited {PATIENCE:g} seconds in vain for {task.what or 'an image'}: another thread tries it again"
         )
