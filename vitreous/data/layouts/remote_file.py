@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urljoin, urlsplit
 
 from vitreous.data.layouts.address import PACKAGES, WEB, Address, shown
@@ -46,6 +46,7 @@ class _PassingError(Exception):
     """It may go better in a moment."""
 
 
+@runtime_checkable
 class _Store(Protocol):
     """One file, as its store gives it: errors are OSErrors, or _PassingError where another try makes sense."""
 
