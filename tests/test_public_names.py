@@ -17,6 +17,7 @@ PUBLIC = [
     "convert",
     "fetch",
     "prepare",
+    "check",
     "pretrain",
     "finetune",
     "resume",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vitreous.model.vit import ViT as ViT
     from vitreous.predict import Predictor as Predictor
     from vitreous.pretrained import pretrained_names as list_pretrained
+    from vitreous.study.check import check as check
     from vitreous.training.job import finetune as finetune
     from vitreous.training.job import pretrain as pretrain
     from vitreous.training.job import resume as resume
@@ -45,6 +46,7 @@ _HOMES = {
     "ViT": "model.vit",
     "ViTConfig": "architecture",
     "VitreousError": "errors",
+    "check": "study.check",
     "create_model": "model.create",
     "convert": "weights.convert",
     "evaluate": "evaluation.evaluate",
@@ -65,6 +67,7 @@ __all__ = [  # noqa: RUF022  the order of a reader, not of the alphabet
     "convert",
     "fetch",
     "prepare",
+    "check",
     "pretrain",
     "finetune",
     "resume",

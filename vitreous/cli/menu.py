@@ -31,6 +31,17 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         ),
     ),
     (
+        "Prepare",
+        (
+            Verb(
+                "check",
+                "unreadable, duplicate, leaking, conflicting images: before training",
+                "vitreous check photos/",
+                "check:Check",
+            ),
+        ),
+    ),
+    (
         "Train",
         (
             Verb(

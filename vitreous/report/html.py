@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from vitreous.files import write_text
 from vitreous.report import views
 from vitreous.report.card import model_card as model_card
+from vitreous.report.check import CheckReport, check_view
 from vitreous.report.content import DemoReport, RunReport
 from vitreous.report.figure import bar
 from vitreous.report.masked import MaskedReport, masked_card, masked_view
@@ -61,6 +62,19 @@ def write_masked_report(path: str | Path, report: MaskedReport) -> Path:
         ResourceError: the file cannot be written.
     """
     return _written(path, _render("masked.html.j2", masked_view(report)))
+
+
+def write_check_report(path: str | Path, report: CheckReport) -> Path:
+    """Write the page of a check of data, whole or not at all, and give its path.
+
+    Args:
+        path: of the HTML file; its folder exists.
+        report: what to show.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    return _written(path, _render("check.html.j2", check_view(report)))
 
 
 def write_model_card(path: str | Path, report: RunReport | MaskedReport) -> Path:
