@@ -142,7 +142,7 @@ def test_unreadable_images_stop_everything_and_are_named(tmp_path: Path) -> None
     assert error.why is not None
     lines = error.why.splitlines()
     assert len(lines) == 11
-    assert lines[0].startswith(f"{tmp_path}/cat/0.png: the PNG file cannot be decoded")
+    assert lines[0].startswith(f"{tmp_path}/cat/0.png: the PNG file is damaged")
     assert lines[-1].strip() == "... and 3 more"
     assert error.remedy is not None
     assert "--bad-images skip" in error.remedy

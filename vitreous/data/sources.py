@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 
 from vitreous.console import say
-from vitreous.data.checking.readable import places_to_check, unreadable, unreadable_error
+from vitreous.data.apart import tidy
+from vitreous.data.checking.before_training import inspect
+from vitreous.data.checking.readable import places_to_check
 from vitreous.data.classes import match_classes
 from vitreous.data.imageset import ImageSet as ImageSet
 from vitreous.data.imageset import Splits as Splits
@@ -17,7 +19,6 @@ from vitreous.data.recognise import recognise
 from vitreous.data.split import check_divisible, grouped, hold_out, hold_out_fold
 from vitreous.data.words import some
 from vitreous.errors import DataError, UsageError
-from vitreous.results import Failure
 
 _FOR_EVALUATION = ("test", "val", "train")  # the first there is: from the images that chose least
 
@@ -30,6 +31,7 @@ def open_splits(
     folds: int | None = None,
     fold: int = 1,
     group_by: str | None = None,
+    dedupe: bool = False,
     root: str | None = None,
     bad_images: Literal["error", "skip"] = "error",
 ) -> Splits:
@@ -43,6 +45,7 @@ def open_splits(
         fold: which of them, from 1.
         group_by: images stay together by this column of a manifest, or by what this regular expression matches in
             their keys.
+        dedupe: leave out of the train images copies of val and test images; otherwise these stop everything.
         root: where the files of a built-in set lie.
         bad_images: stop at unreadable images, or leave them out.
 
@@ -70,10 +73,11 @@ def open_splits(
     sets = {part: match_classes(images, train.classes, known_to=train.name) for part, images in sets.items()}
     if "val" not in sets:
         check_divisible(train)
-    sets, failed = _readable(sets, found.name, bad_images)
-    if failed:
-        notes.append(f"left out {len(failed):,} images that cannot be read")
-        _check_trainable(sets["train"], after=" once unreadable images are left out")
+    has_groups = sets["train"].groups is not None
+    sets, said, failed = tidy(sets, inspect(sets), found.name, bad_images=bad_images, dedupe=dedupe)
+    if said:
+        notes += said
+        _check_trainable(sets["train"], after=f" once {'unreadable images' if failed else 'copies'} are left out")
     notes += [line for images in sets.values() for line in _census(images)]
     notes += [
         f"{images.name}: {len(checked):,} images were read to see whether all can be; training stops at one that cannot"
@@ -89,7 +93,7 @@ def open_splits(
             sets["train"], sets["val"] = hold_out_fold(whole, folds, fold, seed)
             how = f"fold {fold} of {folds}"
         if whole.groups is not None:
-            how += f", whole groups of {len(np.unique(whole.groups)):,}"
+            how += f", whole groups of {len(np.unique(whole.groups)):,}" if has_groups else ", copies together"
         notes.append(
             f"{whole.name}: {len(sets['train']):,} to learn from, {len(sets['val']):,} held out ({how}, seed {seed})"
         )
@@ -165,23 +169,6 @@ def _check_trainable(train: ImageSet, after: str = "") -> None:
             if len(inside) > 1
             else "one folder per class, two or more",
         )
-
-
-def _readable(
-    sets: dict[str, ImageSet], where: str, bad_images: Literal["error", "skip"]
-) -> tuple[dict[str, ImageSet], tuple[Failure, ...]]:
-    """The sets without their unreadable images, and these; or an error that names them."""
-    found = dict(zip(sets, unreadable(list(sets.values())), strict=True))
-    failed = tuple(failure for failures in found.values() for failure in failures.values())
-    if failed and bad_images == "error":
-        raise unreadable_error(failed, sum(len(places_to_check(images)) for images in sets.values()), where)
-    good = {
-        part: images.subset(index for index in range(len(images)) if index not in found[part])
-        if found[part]
-        else images
-        for part, images in sets.items()
-    }
-    return good, failed
 
 
 def _census(images: ImageSet) -> list[str]:

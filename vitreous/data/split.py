@@ -162,11 +162,21 @@ def together(images: ImageSet, copies: Sequence[Sequence[int]]) -> ImageSet:
     """
     if not copies:
         return images
-    groups = np.arange(len(images)) if images.groups is None else images.groups.copy()
+    groups = np.arange(len(images)) if images.groups is None else images.groups
+    names, number = np.unique(groups, return_inverse=True)
+    parent = list(range(len(names)))
+
+    def root(group: int) -> int:
+        while parent[group] != group:
+            group = parent[group] = parent[parent[group]]
+        return group
+
     for places in copies:
-        members = groups[np.asarray(places)]
-        groups[np.isin(groups, members)] = members.min()
-    return dataclasses.replace(images, groups=groups)
+        first, *others = (root(group) for group in number[np.asarray(places)].tolist())
+        for other in others:
+            parent[root(other)] = root(first)
+    joined = np.array([root(group) for group in range(len(names))])
+    return dataclasses.replace(images, groups=joined[number])
 
 
 def _strata(images: ImageSet) -> Int[np.ndarray, " Y"]:

@@ -140,6 +140,7 @@ def make_plan(
         folds=options.folds,
         fold=options.fold,
         group_by=options.group_by,
+        dedupe=options.dedupe,
         root=options.root,
         bad_images=options.bad_images,
     )
