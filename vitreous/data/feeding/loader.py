@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
 from vitreous.config import AugmentConfig, PreprocessConfig
-from vitreous.data.augmenting.augment import augment as augmented
-from vitreous.data.augmenting.augment import sample_rng
+from vitreous.data.feeding.cache import ImageCache
+from vitreous.data.feeding.fast import require_fast
 from vitreous.data.feeding.order import batch_members
 from vitreous.data.feeding.threads import at_work, in_order
+from vitreous.data.feeding.views import Views
 from vitreous.data.imageset import ImageSet
 from vitreous.errors import ImageError
 from vitreous.picture.decode import reason
@@ -77,6 +78,8 @@ def training_batches(
     places: range | None = None,
     mates: bool = False,
     repeats: int = 1,
+    fast: bool = False,
+    cache: ImageCache | None = None,
 ) -> Iterator[Batch]:
     """Every step's batch in parts of at most `micro_batch` images, from `first_step` to the end of the run.
 
@@ -95,20 +98,26 @@ def training_batches(
         places: the part of every step's batch to prepare, such as one process's share; None for all of it.
         mates: whether to give each image's mate too; this prepares one more image per part.
         repeats: how often a batch shows each image, each time augmented anew.
+        fast: whether JPEGs are decoded by the fast path: other pixels, though few and little.
+        cache: where images are kept from epoch to epoch; it changes no pixel.
 
     Raises:
         ImageError: an image can no longer be read; `where` names it.
+        UsageError: the fast path's packages are not installed.
     """
     wanted = range(batch_size) if places is None else places
     assert 0 <= wanted.start < wanted.stop <= batch_size, f"places {wanted} of a batch of {batch_size}"
+
+    if fast:
+        require_fast()
+    views = Views(images, preprocess, augment, seed, fast, cache)
 
     def prepare(chunk: tuple[_Job, range]) -> tuple[_Job, range]:
         job, rows = chunk
         for row in rows:
             epoch, index, repeat = job.views[row]
-            rng = sample_rng(seed, epoch, index, repeat)
             at_work(images.ids[index])
-            job.pixels[row] = augmented(images.read(index), rng, augment, preprocess)
+            job.pixels[row] = views.view(epoch, index, repeat)
         return chunk
 
     def plan() -> Iterator[_Job]:
