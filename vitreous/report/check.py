@@ -79,7 +79,8 @@ def check_view(report: CheckReport) -> dict[str, Any]:
     """
     result = report.result
     sections = [_section(report, *kind) for kind in _kinds(result) if kind[2]]
-    links = [("todo", "What to do")] if result.warnings else []
+    todo = [*_todo(result), *((concern.what, concern.remedy) for concern in result.warnings)]
+    links = [("todo", "What to do")] if todo else []
     links += [("unreadable", "Cannot be read")] if result.unreadable else []
     links += [(section["id"], section["title"]) for section in sections]
     links += [("odd", "Odd images")] if result.odd else []
@@ -96,7 +97,7 @@ def check_view(report: CheckReport) -> dict[str, Any]:
         "clean": not result.faulty,
         "facts": _facts(result),
         "notes": result.notes,
-        "warnings": result.warnings,
+        "todo": todo,
         "failed": {"count": len(result.unreadable), "rows": result.unreadable[:_FAILURES_SHOWN]},
         "sections": sections,
         "odd": [_odd(report, image) for image in odd],
@@ -197,17 +198,42 @@ def _odd_words(result: CheckResult, shown: int) -> str:
     return "" if total <= shown else f"{shown} of {total:,} are shown; findings.json names them all."
 
 
+def _todo(result: CheckResult) -> list[tuple[str, str]]:
+    """What is wrong with single images, and what to do about it."""
+    found = [
+        (
+            len(result.unreadable),
+            "image cannot be read",
+            "images cannot be read",
+            "Mend or remove them; or train with --bad-images skip",
+        ),
+        (
+            len(result.leaks),
+            "picture lies in several parts, or nearly",
+            "pictures lie in several parts, or nearly",
+            "A clean list (--fix clean.csv) takes them out of train; --dedupe when training does so for equal ones",
+        ),
+        (
+            len(result.conflicts),
+            "picture has several labels",
+            "pictures have several labels",
+            "Keep the image whose label is right; a clean list leaves out all of them",
+        ),
+        (
+            len(result.duplicates),
+            "picture is there more than once",
+            "pictures are there more than once",
+            "A clean list keeps one of each",
+        ),
+    ]
+    return [(count(number, one, many), remedy) for number, one, many, remedy in found if number]
+
+
 def _verdict(result: CheckResult) -> str:
     if not result.faulty:
         return "Nothing was found that has to be mended."
-    wrong = [
-        (count(len(result.unreadable), "image cannot be read", "images cannot be read"), result.unreadable),
-        (count(len(result.leaks), "picture leaks", "pictures leak") + " between parts", result.leaks),
-        (count(len(result.conflicts), "picture has", "pictures have") + " several labels", result.conflicts),
-        (count(len(result.duplicates), "picture is", "pictures are") + " there more than once", result.duplicates),
-        (count(len(result.warnings), "warning"), result.warnings),
-    ]
-    return "; ".join(words for words, found in wrong if found) + "."
+    number = len(_todo(result)) + len(result.warnings)
+    return f"{count(number, 'thing')} to look at, listed below with what to do."
 
 
 def _facts(result: CheckResult) -> list[tuple[str, str]]:
