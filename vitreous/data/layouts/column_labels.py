@@ -55,7 +55,7 @@ def read_labels(column: Any, names: Sequence[str] | None, row_name: RowName, whe
     types, column = arrow.types, _plain(arrow, column)
     _refuse(np.asarray(column.is_null()), "have no label", row_name, where)
     if not (types.is_list(column.type) or types.is_large_list(column.type) or types.is_fixed_size_list(column.type)):
-        classes, labels, notes = _classes(arrow, column, names, lambda row: row, row_name, where)
+        classes, labels, notes = _classes(arrow, column, names, np.arange(len(column)), row_name, where)
         return Labelled(classes, labels, notes=notes)
     lengths = np.asarray(arrow.compute.list_value_length(column)).astype(np.int64)
     rows, inside = np.repeat(np.arange(len(lengths)), lengths), _plain(arrow, column.flatten())
@@ -67,7 +67,7 @@ def read_labels(column: Any, names: Sequence[str] | None, row_name: RowName, whe
     if names is None and types.is_integer(inside.type) and _is_multi_hot(np.asarray(inside), lengths):
         table = _table(lengths, np.asarray(inside).astype(np.float32, copy=False), "lists of 0 and 1", where)
         return _shares(table, names, row_name, where)
-    classes, found, notes = _classes(arrow, inside, names, lambda place: int(rows[place]), row_name, where)
+    classes, found, notes = _classes(arrow, inside, names, rows, row_name, where)
     double = np.zeros(len(lengths), bool)
     order = np.lexsort((found, rows))
     double[rows[order][1:][(np.diff(rows[order]) == 0) & (np.diff(found[order]) == 0)]] = True
@@ -107,7 +107,7 @@ def _plain(arrow: Any, column: Any) -> Any:
 
 
 def _classes(
-    arrow: Any, column: Any, names: Sequence[str] | None, row_of: Callable[[int], int], row_name: RowName, where: str
+    arrow: Any, column: Any, names: Sequence[str] | None, rows: Int[np.ndarray, " N"], row_name: RowName, where: str
 ) -> tuple[tuple[str, ...], Int[np.ndarray, " N"], tuple[str, ...]]:
     """The classes of single labels, the place of each label's class, and what to say."""
     types = arrow.types
@@ -123,8 +123,8 @@ def _classes(
     codes, values = codes_of(column, where)
 
     def refuse(bad: Sequence[bool], what: str) -> None:
-        places = np.flatnonzero(np.asarray(bad, bool)[codes]) if len(codes) else codes
-        _refuse_rows(np.unique([row_of(int(place)) for place in places]), what, row_name, where)
+        if any(bad):
+            _refuse_rows(np.unique(rows[np.asarray(bad)[codes]]), what, row_name, where)
 
     if types.is_integer(column.type):
         refuse([value < 0 for value in values], "have a label below 0, which stands for none")
@@ -134,8 +134,10 @@ def _classes(
             return _named(codes, values, names)
     texts = [unicodedata.normalize("NFC", str(value)) for value in values]
     refuse([not text.strip() for text in texts], "have an empty label")
-    classes, table = classes_of(texts, None, where)
-    return classes, table[codes], ()
+    different = list(dict.fromkeys(texts))  # two spellings of one text in Unicode are one class
+    classes, table = classes_of(different, None, where)
+    places = {text: int(place) for text, place in zip(different, table, strict=True)}
+    return classes, np.array([places[text] for text in texts], np.int64)[codes], ()
 
 
 def _named(

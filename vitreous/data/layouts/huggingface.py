@@ -1,16 +1,19 @@
 """Labelled images in a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` of Hugging Face wrote.
 
-Its Arrow files are mapped into memory and read with pyarrow alone.
+Its Arrow files are understood with pyarrow alone, mapped into memory; then an image is read where it lies.
 """
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from vitreous.data.layouts.columns import (
     Columns,
@@ -21,10 +24,16 @@ from vitreous.data.layouts.columns import (
     pyarrow_for,
 )
 from vitreous.data.layouts.found import Asked, Found
+from vitreous.data.layouts.storage import OpenFile
 from vitreous.data.layouts.table_set import Content, Table, divided, set_of, without_labels
-from vitreous.errors import DataError
+from vitreous.errors import DataError, ImageError
+from vitreous.picture.decode import MAX_FILE
+
+_Places = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]  # of each file its own number of rows
 
 _DICT, _STATE, _INFO = "dataset_dict.json", "state.json", "dataset_info.json"
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream: arrow.apache.org/docs/format/Columnar.html
+_OPEN_FILES = 128
 _TO_SAVE = "datasets.load_dataset(NAME).save_to_disk(FOLDER)"
 
 
@@ -109,20 +118,25 @@ def _opened(folder: Path, name: str, group_by: str | None) -> tuple[Table, Conte
     """The rows of a saved dataset without their images, and what reads these."""
     arrow = pyarrow_for(name)
     files = _data_files(folder)
-    mapped = [_mapped(arrow, file) for file in files]
-    schema = mapped[0].schema
-    for file, each in zip(files, mapped, strict=True):
-        if not each.schema.equals(schema):
-            raise DataError("files differ in their columns", where=str(file), why=f"from {files[0].name}")
-    written = _json(folder / _INFO).get("features")
-    features = checked_features(written, str(folder / _INFO)) if written else features_in(schema, str(files[0]))
-    columns = find_columns(schema, features, name, group_by)
-    whole = arrow.concat_tables(mapped)
-    _check(arrow, whole, columns, folder)
-    wanted = [columns.label, columns.image if columns.path else None, columns.group, columns.split]
-    small = whole.select(list(dict.fromkeys(column for column in wanted if column)))
-    content = _content(whole[columns.image], columns) if columns.content else None
-    rows = [each.num_rows for each in mapped]
+    smalls, places, states = [], [], []
+    columns, schema = None, None
+    for file in files:
+        state = OpenFile(file).state
+        with _mapped(arrow, file) as source:
+            table = _table(arrow, source, file)
+            if columns is None or schema is None:
+                schema = table.schema
+                written = _json(folder / _INFO).get("features")
+                told = checked_features(written, str(folder / _INFO)) if written else features_in(schema, str(file))
+                columns = find_columns(schema, told, name, group_by)
+            if not table.schema.equals(schema):
+                raise DataError("files differ in their columns", where=str(file), why=f"from {files[0].name}")
+            _check(arrow, table, columns, file)
+            smalls.append(_copied(arrow, table, columns))
+            places.append(_places(arrow, source, table[columns.image], columns, file))
+            states.append(state)
+    assert columns is not None, "there is at least one file"
+    small, rows = arrow.concat_tables(smalls), [each.num_rows for each in smalls]
     table = Table(
         name=name,
         files=files,
@@ -130,24 +144,84 @@ def _opened(folder: Path, name: str, group_by: str | None) -> tuple[Table, Conte
         columns=columns,
         small=small,
         shards=rows if columns.content else (),
-        sizes=[whole[columns.image].nbytes],
+        sizes=[int(sizes.sum()) for _, sizes in places],
     )
-    return table, content
+    return table, _content(files, states, rows, places) if columns.content else None
 
 
-def _content(column: Any, columns: Columns) -> Content:
-    """What reads the image file in a row."""
-    if columns.kind == "struct":
-        column = column.flatten()[[field.name for field in column.type].index("bytes")]
-    chunks = column.chunks
-    ends = np.cumsum([len(chunk) for chunk in chunks])
+def _content(
+    files: Sequence[Path], states: Sequence[object], rows: Sequence[int], places: Sequence[_Places]
+) -> Content:
+    """What reads the image file in a row. Files are read, not mapped: one that is cut off meanwhile would kill us."""
+    ends = np.cumsum(rows)
+
+    @functools.lru_cache(_OPEN_FILES)
+    def opened(number: int) -> OpenFile:
+        file = OpenFile(files[number])
+        if file.state != states[number]:
+            raise OSError(errno.ESTALE, "it has changed since it was opened")
+        return file
 
     def content(place: int, name: str) -> bytes | None:
-        del name
         number = int(np.searchsorted(ends, place, side="right"))
-        return chunks[number][place - int(ends[number]) + len(chunks[number])].as_py()
+        row = place - int(ends[number]) + rows[number]
+        offset, size = (int(each[row]) for each in places[number])
+        if size < 0:
+            return None
+        if size > MAX_FILE:
+            raise ImageError(f"the file is too large: {size:,} bytes", where=name, why=f"the limit is {MAX_FILE:,}")
+        try:
+            return opened(number).read(offset, size)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ImageError("the Arrow file cannot be read", where=name, why=why) from error
 
     return content
+
+
+def _places(arrow: Any, source: Any, column: Any, columns: Columns, file: Path) -> _Places:
+    """Offset and size in bytes of every row's image in a file; the size of a null is -1."""
+    if columns.content is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if columns.kind == "struct":
+        column = column.flatten()[[field.name for field in column.type].index("bytes")]
+    kinds = {arrow.binary(): np.int32, arrow.large_binary(): np.int64}
+    source.seek(0)
+    base = source.read_buffer(1).address
+    offsets, sizes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for chunk in column.chunks:
+        if not len(chunk):
+            continue
+        _, ends, data = chunk.buffers() if column.type in kinds else (None, None, None)
+        bounds = np.frombuffer(ends, kinds[column.type]) if ends is not None else np.zeros(0, np.int64)
+        bounds = bounds[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
+        start = data.address - base if data is not None and data.size else 0
+        if not len(bounds) or not 0 <= start + int(bounds[0]) <= start + int(bounds[-1]) <= source.size():
+            raise DataError(
+                "the Arrow file is compressed, or holds images in another way than `datasets` does",
+                where=str(file),
+                remedy="save it again with Dataset.save_to_disk",
+            )
+        offsets.append(bounds[:-1] + start)
+        sizes.append(np.where(np.asarray(chunk.is_valid()), np.diff(bounds), -1))
+    return np.concatenate(offsets), np.concatenate(sizes)
+
+
+def _copied(arrow: Any, table: Any, columns: Columns) -> Any:
+    """The columns but the images, in memory of their own."""
+    wanted = [columns.label, columns.group, columns.split]
+    found = {name: table[name] for name in wanted if name}
+    if columns.path:
+        paths = table[columns.image]
+        if columns.kind == "struct":
+            paths = paths.flatten()[[field.name for field in paths.type].index("path")]
+        found[columns.image] = paths
+    sink = arrow.BufferOutputStream()
+    small = arrow.table(found)
+    with arrow.ipc.new_stream(sink, small.schema) as writer:
+        writer.write_table(small)
+    with arrow.ipc.open_stream(sink.getvalue()) as reader:
+        return reader.read_all()
 
 
 def _data_files(folder: Path) -> list[Path]:
@@ -174,15 +248,27 @@ def _data_files(folder: Path) -> list[Path]:
 
 
 def _mapped(arrow: Any, path: Path) -> Any:
+    """A file mapped into memory."""
+    try:
+        return arrow.memory_map(str(path))
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _table(arrow: Any, source: Any, path: Path) -> Any:
     """The table in a file of Arrow's streaming format, which stays where it is."""
     try:
-        with arrow.memory_map(str(path)) as source, arrow.ipc.open_stream(source) as reader:
+        source.seek(max(source.size() - len(_END), 0))
+        if source.read() != _END:  # pyarrow takes a file that is cut off behind a batch of rows for a shorter one
+            raise ValueError("the mark of its end is missing")
+        source.seek(0)
+        with arrow.ipc.open_stream(source) as reader:
             return reader.read_all()
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
-def _check(arrow: Any, table: Any, columns: Columns, folder: Path) -> None:
+def _check(arrow: Any, table: Any, columns: Columns, path: Path) -> None:
     """Refuse columns whose inner offsets lead out of the file, which pyarrow would follow."""
     wanted: Sequence[str | None] = (columns.image, columns.label, columns.group, columns.split)
     for name in wanted:
@@ -190,7 +276,7 @@ def _check(arrow: Any, table: Any, columns: Columns, folder: Path) -> None:
             try:
                 table[name].validate(full=True)
             except (arrow.ArrowException, ValueError) as error:
-                raise _damaged(folder, error) from error
+                raise _damaged(path, error) from error
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -259,7 +259,10 @@ def _small(
                         f" elsewhere {expected.field(name).type}",
                     )
             small = file.read(columns=projection, use_threads=False).replace_schema_metadata()
-            return small, groups_in(metadata, columns.content, place) if columns.content else [], state
+            groups = groups_in(metadata, columns.content, place) if columns.content else []
+            if groups and sum(group.rows for group in groups) != small.num_rows:
+                raise ValueError("its columns are of different lengths")
+            return small, groups, state
     except (arrow.ArrowException, OSError, ValueError, LookupError) as error:
         raise _damaged(path, error) from error
 

@@ -66,7 +66,10 @@ def groups_in(metadata: Any, column: str, file: int) -> list[Group]:
     found = []
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        place = next(each for each in range(group.num_columns) if group.column(each).path_in_schema == column)
+        paths = [group.column(each).path_in_schema for each in range(group.num_columns)]
+        if column not in paths:
+            raise LookupError(f"row group {number} lacks the column {column}")
+        place = paths.index(column)
         chunk, described = group.column(place), metadata.schema.column(place)
         starts = [chunk.data_page_offset]
         if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:

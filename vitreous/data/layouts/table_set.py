@@ -167,7 +167,7 @@ def _paths(small: Any, columns: Columns) -> Any:
     if columns.path is None:
         return None
     column = small[columns.image]
-    if columns.kind == "struct":
+    if str(column.type).startswith("struct"):
         names = [field.name for field in column.type]
         column = column.flatten()[names.index("path")]
     return column if column.null_count < len(column) else None
