@@ -67,14 +67,20 @@ class Address:
         mark = hashlib.sha256(urlencode(lasting).encode()).hexdigest()[:16] if lasting else ""
         return f"{parts.scheme}://{_host(parts.netloc, '')}{parts.path}{mark and '?' + mark}"
 
-    def beside(self, name: str) -> Address:
-        """The address of another file in the same folder, with the same pass.
+    @property
+    def folder(self) -> Address:
+        """Where it lies, with the same pass; of a folder with / behind it, this folder."""
+        parts = urlsplit(self.url)
+        return Address(urlunsplit(parts._replace(path=parts.path.rpartition("/")[0])))
+
+    def inside(self, name: str) -> Address:
+        """The address of a file in this folder, with the same pass.
 
         Args:
             name: of the file.
         """
         parts = urlsplit(self.url)
-        return Address(urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}")))
+        return Address(urlunsplit(parts._replace(path=f"{parts.path}/{name}")))
 
 
 def find_address(typed: str) -> Address | None:

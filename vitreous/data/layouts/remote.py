@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 
 from vitreous.data.feeding.threads import in_order
 from vitreous.data.layouts.address import WEB, Address, find_address, shown
-from vitreous.data.layouts.found import Asked, Found
+from vitreous.data.layouts.found import PART_OF, Asked, Found
 from vitreous.data.layouts.remote_file import RemoteFile, listed, whole
 from vitreous.data.layouts.shard_labels import class_names
 from vitreous.data.layouts.shards import by_name, expanded, find_shard_sets, refuse_compressed, shard_set
@@ -46,7 +46,7 @@ def find_remote(typed: str, asked: Asked) -> Found | None:
         return None
     refuse_compressed(address.path.name, str(address))
     if urlsplit(address.url).path.endswith("/"):
-        address = address.beside("*.tar")
+        address = address.folder.inside("*.tar")
     if address.path.suffix.lower() == ".tar":
         return _shards(address)
     raise DataError(
@@ -78,14 +78,26 @@ def opened(pattern: Address) -> list[RemoteFile]:
 
 
 def _shards(pattern: Address) -> Found:
-    parts = by_name(opened(pattern))
+    parts = by_name(found) if (by_folder := _by_folder(found := opened(pattern))) is None else by_folder
+    classes = {address: _class_names(address) for address in {files[0].address.folder: 0 for files in parts.values()}}
     sets, notes = {}, []
     for part, files in parts.items():
         name = str(pattern) if len(parts) == 1 else f"{pattern} ({part})"
-        sets[part], said = shard_set(files, name, _class_names(files))
+        known = classes[files[0].address.folder]
+        if known is None and by_folder is not None:
+            known = _class_names(files[0].address.folder.folder)
+        sets[part], said = shard_set(files, name, known)
         size = sum(file.size for file in files)
         notes += [f"{name}: {len(files):,} tar shards of {size / 1e6:,.1f} MB together, read by ranges", *said]
     return Found(str(pattern), sets, notes)
+
+
+def _by_folder(files: Sequence[RemoteFile]) -> dict[str, list[RemoteFile]] | None:
+    """Shards by the part that their folders are called after; None where a folder is called otherwise."""
+    parts: dict[str, list[RemoteFile]] = {}
+    for file in files:
+        parts.setdefault(PART_OF.get(file.path.parent.name.casefold(), ""), []).append(file)
+    return None if "" in parts or len(parts) < 2 else parts
 
 
 def _meant(address: Address) -> list[Address]:
@@ -114,10 +126,10 @@ def _opened(address: Address) -> RemoteFile | None:
         raise _unreadable(address, error) from None
 
 
-def _class_names(files: Sequence[RemoteFile]) -> list[str] | None:
-    """All class names, if they are written down beside the shards."""
+def _class_names(folder: Address) -> list[str] | None:
+    """All class names, if they are written down in a folder."""
     for name in _CLASS_FILES:
-        address = files[0].address.beside(name)
+        address = folder.inside(name)
         try:
             content = whole(address, _CLASS_LIST)
         except (FileNotFoundError, PermissionError):  # stores that may not be listed answer so for what is not there
@@ -126,10 +138,10 @@ def _class_names(files: Sequence[RemoteFile]) -> list[str] | None:
             raise _unreadable(address, error) from None
         if _WEB_PAGE.match(content):  # of a server that has one for whatever it has not
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, name).write_bytes(content)
+        with tempfile.TemporaryDirectory() as copied:
+            Path(copied, name).write_bytes(content)
             try:
-                return class_names(Path(folder))
+                return class_names(Path(copied))
             except DataError as error:
                 raise DataError(error.what, where=str(address), why=error.why, remedy=error.remedy) from None
     return None

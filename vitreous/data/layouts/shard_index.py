@@ -165,7 +165,7 @@ def _samples(read: Read, length: int, where: str, left_out: Counter[str]) -> tup
     for member in members(read, length, where, left_out):
         folder, slash, base = member.name.rpartition("/")
         stem, _, suffix = base.partition(".")
-        key, suffix = f"{folder}{slash}{stem}", suffix.lower()
+        key, suffix = folder + slash + stem, suffix.lower()
         if not stem or "__MACOSX" in folder:
             left_out["hidden files"] += 1
         elif suffix in _IMAGES:
