@@ -58,11 +58,17 @@ def tiff(pixels: bytes, height: int, width: int, *, order: str = "<", **tags: in
         height: rows.
         width: columns.
         order: "<" little or ">" big endian.
-        tags: bits, photometric, sample_format, samples, subfile, orientation.
+        tags: bits, photometric, compression, sample_format, samples, planar, extra, subfile, orientation.
     """
-    ids = {"subfile": 254, "orientation": 274, "sample_format": 339}
+    ids = {"subfile": 254, "orientation": 274, "planar": 284, "extra": 338, "sample_format": 339}
     entries = {
-        **{256: width, 257: height, 258: tags.pop("bits", 8), 259: 1, 262: tags.pop("photometric", 1)},
+        **{
+            256: width,
+            257: height,
+            258: tags.pop("bits", 8),
+            259: tags.pop("compression", 1),
+            262: tags.pop("photometric", 1),
+        },
         **{273: 0, 277: tags.pop("samples", 1), 278: height, 279: len(pixels)},
         **{ids[name]: value for name, value in tags.items()},
     }
