@@ -7,22 +7,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vitreous.data.imageset import ImageSet, Splits
+from vitreous.data.layouts.arrays import find_arrays
 from vitreous.data.layouts.builtin import builtin_names, find_builtin
+from vitreous.data.layouts.cifar import find_cifar
 from vitreous.data.layouts.folders import find_folders
 from vitreous.data.layouts.found import Asked, Found
 from vitreous.data.layouts.huggingface import find_saved
 from vitreous.data.layouts.idx import find_idx
-from vitreous.data.layouts.remote import find_remote
+from vitreous.data.layouts.imagenet import find_imagenet
+from vitreous.data.layouts.lists import find_lists
+from vitreous.data.layouts.manifest import find_manifest
 from vitreous.data.layouts.parquet import find_parquet
+from vitreous.data.layouts.remote import find_remote
 from vitreous.data.layouts.shards import find_shard_sets
 from vitreous.errors import DataError, UsageError
 
 _LAYOUTS: tuple[Callable[[str, Asked], Found | None], ...] = (
+    find_cifar,  # before shards: cifar-10-python.tar.gz holds none
     find_remote,
     find_shard_sets,
     find_parquet,
     find_saved,
     find_idx,
+    find_imagenet,
+    find_arrays,
+    find_lists,
+    find_manifest,
     find_folders,  # last: any folder with folders in it may be one of class folders
 )
 
