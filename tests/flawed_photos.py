@@ -39,7 +39,7 @@ def scene(number: int, size: tuple[int, int] = (120, 160)) -> np.ndarray:
     """
     rng = np.random.default_rng([77, number])
     height, width = size
-    soft = Image.fromarray(rng.integers(0, 256, (7, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
+    soft = Image.fromarray(rng.integers(0, 256, (7, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(soft).copy()
     for _ in range(4):
         top, left = int(rng.integers(height - 20)), int(rng.integers(width - 20))
@@ -79,7 +79,7 @@ def write_flawed(folder: Path) -> Flaws:
     shutil.copy(train / "ant/2.png", train / "cow/says-cow.png")
 
     first = Image.open(train / "ant/1.png")
-    first.resize((90, 70), Image.LANCZOS).save(val / "ant/smaller.jpg", quality=75)
+    first.resize((90, 70), Image.Resampling.LANCZOS).save(val / "ant/smaller.jpg", quality=75)
     second = Image.open(train / "bee/1.png")
     second.point(lambda value: min(255, round(value * 0.9 + 10))).save(train / "bee/brighter.png")
     second.save(train / "bee/saved.webp", quality=70)

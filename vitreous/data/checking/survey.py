@@ -123,7 +123,7 @@ def _look_at(images: ImageSet, place: int, own: bytes, memory: Remembered) -> tu
     key = np.array([hashlib.sha256(file).digest()[:16]], "S16")
     hit, known = memory.find(key)
     if hit[0]:
-        return known[0], b""
+        return known.reshape(()), b""
     return look_at(decode(file, name=images.ids[place]), file), key[0]
 
 
