@@ -19,9 +19,9 @@ import secrets
 import struct
 import threading
 import time
+import weakref
 import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import PIL
@@ -59,8 +59,9 @@ class CacheFile:
 
     def __init__(self, path: Path, count: int) -> None:
         self.path, self._count = path, count
-        self._file: BinaryIO = path.open("r+b", buffering=0)
-        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, self._file)
+        self._map = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         self._size = _HEADER.unpack_from(self._map)[2]
         self._first = _pixels_begin(count)
         self._writing, self._shared = threading.Lock(), FileLock(_lock_path(path), timeout=_LOCK_SECONDS)
@@ -116,8 +117,7 @@ class CacheFile:
     def _place_for(self, length: int) -> int | None:
         """Where nothing lies and nobody else will write; None where the file is full."""
         with self._shared:
-            self._file.seek(_CURSOR_AT)
-            taken, crc = _CURSOR.unpack(self._file.read(_CURSOR.size))
+            taken, crc = _CURSOR.unpack_from(self._map, _CURSOR_AT)
             if crc != zlib.crc32(taken.to_bytes(8, "little")):
                 raise OSError(None, "its header is damaged; delete it")
             begins = -(-taken // _ALIGNED) * _ALIGNED
@@ -128,9 +128,9 @@ class CacheFile:
         return self._first + begins
 
     def _write(self, at: int, content: bytes | memoryview) -> None:
-        self._file.seek(at)
+        os.lseek(self._file, at, os.SEEK_SET)
         while content:
-            content = content[self._file.write(content) :]
+            content = content[os.write(self._file, content) :]
 
 
 def open_cache_file(folder: Path, key: str, *, count: int, size: int, bound: int) -> CacheFile:

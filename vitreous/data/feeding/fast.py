@@ -21,7 +21,7 @@ from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.data.augmenting.affine import motion
 from vitreous.data.augmenting.augment import moves
 from vitreous.data.augmenting.crops import Frame, drawn_frame
-from vitreous.errors import UsageError
+from vitreous.errors import ImageError, UsageError
 from vitreous.picture.colour import orientation_in
 from vitreous.picture.opening import MAX_PIXELS, header_of, refuse_large
 
@@ -77,23 +77,22 @@ def require_fast() -> None:
 def fast_jpeg(blob: bytes) -> Jpeg | None:
     """The image in a file, if it is a JPEG that the fast path decodes: in colour, of 8 bits, without an oddity.
 
+    What must not be decoded at all, such as an image that is too large, is left to the exact path, which says so.
+
     Args:
         blob: an image file.
-
-    Raises:
-        ImageError: as `decode` does for what a header shows: it is no image, or too large.
     """
     import simplejpeg
 
-    kind, image = header_of(io.BytesIO(blob))
-    if kind != "JPEG" or image.mode != "RGB":
-        return None
-    refuse_large(image.size, MAX_PIXELS)
-    width, height = image.size
     try:
+        kind, image = header_of(io.BytesIO(blob))
+        if kind != "JPEG" or image.mode != "RGB":
+            return None
+        refuse_large(image.size, MAX_PIXELS)
         found = simplejpeg.decode_jpeg_header(blob)
-    except ValueError:
+    except (ImageError, ValueError):
         return None
+    width, height = image.size
     if found[:3] != (height, width, "YCbCr"):
         return None
     return Jpeg(blob, (height, width), orientation_in(image.info.get("exif", b"")))
