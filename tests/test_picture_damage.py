@@ -1,0 +1,120 @@
+"""A file that was cut off, or whose bytes are not those that were written, is named; never filled up with grey."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from image_fuzz import corpus
+from PIL import Image
+
+from vitreous.errors import ImageError
+from vitreous.picture.decode import decode
+
+H, W = 121, 203
+
+
+def structured() -> Image.Image:
+    chance = np.random.default_rng(5)
+    return Image.fromarray(chance.integers(0, 256, (17, 29, 3), np.uint8)).resize((W, H), Image.Resampling.BICUBIC)
+
+
+WAYS: dict[str, tuple[str, dict[str, object]]] = {
+    "jpeg": ("JPEG", {}),
+    "progressive": ("JPEG", {"progressive": True}),
+    "png": ("PNG", {}),
+    "webp": ("WEBP", {}),
+    "webp-lossless": ("WEBP", {"lossless": True}),
+    "gif": ("GIF", {}),
+    "bmp": ("BMP", {}),
+    "tiff": ("TIFF", {}),
+    "tiff-lzw": ("TIFF", {"compression": "tiff_lzw"}),
+    "tiff-deflate": ("TIFF", {"compression": "tiff_deflate"}),
+    "tiff-jpeg": ("TIFF", {"compression": "jpeg"}),
+    "tiff-packbits": ("TIFF", {"compression": "packbits"}),
+}
+
+
+def file_of(way: str) -> bytes:
+    kind, options = WAYS[way]
+    file = io.BytesIO()
+    structured().save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_cut_off_at_10_50_or_99_percent_is_named(way: str) -> None:
+    data = file_of(way)
+    assert decode(data).shape == (H, W, 3)
+    for share in (0.1, 0.5, 0.99):
+        with pytest.raises(ImageError) as caught:
+            decode(data[: int(len(data) * share)], name="holiday.jpg")
+        assert caught.value.where == "holiday.jpg"
+        assert caught.value.why
+
+
+@pytest.mark.parametrize("way", ["jpeg", "progressive", "png", "webp", "webp-lossless", "gif", "tiff-deflate"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_an_end_that_was_never_written_is_noticed(way: str, share: float) -> None:
+    """A broken download of known length, or a full disk, leaves zeros. BMP and plain TIFF would be black there."""
+    data = file_of(way)
+    written = int(len(data) * share)
+    with pytest.raises(ImageError):
+        decode(data[:written] + bytes(len(data) - written))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_an_animation_cut_off_is_named_or_its_first_picture_whole(kind: str) -> None:
+    frames = [structured(), structured().transpose(Image.Transpose.ROTATE_180), structured()]
+    file = io.BytesIO()
+    frames[0].save(
+        file, kind, save_all=True, append_images=frames[1:], **({"lossless": True} if kind == "WEBP" else {})
+    )
+    whole = decode(file.getvalue())
+    for share in (0.1, 0.3, 0.5, 0.9, 0.99):
+        try:
+            decoded = decode(file.getvalue()[: int(len(file.getvalue()) * share)])
+        except ImageError:
+            continue
+        assert (decoded == whole).all(), share
+
+
+def test_a_flipped_bit_in_a_png_is_noticed_wherever_it_is() -> None:
+    """Every chunk has a check sum, which Pillow does not compare for pixels."""
+    data = file_of("png")
+    for at in range(8, len(data), 131):
+        flipped = bytearray(data)
+        flipped[at] ^= 4
+        with pytest.raises(ImageError):
+            decode(bytes(flipped))
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "remedy"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC image", "magick mogrify -format jpg"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF image", "magick mogrify -format jpg"),
+        (b"II*\0\x10\0\0\0CR\2\0", "a Canon camera raw file", "develop it"),
+        (b"FUJIFILMCCD-RAW 0201", "a Fujifilm camera raw file", "develop it"),
+        (b"IIRO\x08\0\0\0", "an Olympus camera raw file", "develop it"),
+        (b"SIMPLE  =                    T", "a FITS file", "convert it"),
+        (b"\xff\x0a\xfa\x1f", "a JPEG XL image", "convert it"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image", "convert it"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image", "convert it"),
+        (b"8BPS\0\1", "a Photoshop document", "convert it"),
+        (b"%!PS-Adobe-3.0 EPSF", "a PostScript document", "convert it"),
+        (bytes(128) + b"DICM", "a DICOM file", "convert it"),
+        (b"\x93NUMPY\x01\0", "a NumPy array", "convert it"),
+        (b"P6\n4 4\n255\n", "a PPM image", "convert it"),
+    ],
+)
+def test_what_is_not_read_is_named_with_what_helps(content: bytes, words: str, remedy: str) -> None:
+    with pytest.raises(ImageError, match=words) as caught:
+        decode(content)
+    assert str(caught.value.remedy).startswith(remedy)
+
+
+def test_the_sample_files_of_all_kinds_are_whole() -> None:
+    """What the tests of damage and of threads begin with can be read."""
+    assert len([decode(data) for data in corpus()]) >= 25
