@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from vitreous.data.layouts import parquet_rows
 from vitreous.data.layouts.found import Asked, Found
 from vitreous.data.layouts.parquet import find_parquet
 from vitreous.data.layouts.parquet_pages import OtherwiseStoredError, places_of_values
+from vitreous.data.layouts.parquet_snappy import compressed_values
 from vitreous.data.layouts.storage import OpenFile
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
@@ -128,7 +130,83 @@ def test_only_one_image_is_read(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_snappy_is_decompressed_around_one_image_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dictionary: bool
+) -> None:
+    """Values below and above Snappy's blocks of 64 KB, that compress well or not at all, and one that comes twice."""
+    rng = np.random.default_rng(4)
+    values = [rng.bytes(size) for size in (70_000, 0, 65_536, 3, 200_000)]
+    values += [bytes(150_000), b"abc" * 40_000, b"", *(rng.integers(0, 4, 90_000, np.uint8).tobytes() for _ in "12")]
+    values = [values[place] for place in (0, 1, 5, 2, 6, 7, 3, 8, 4, 9, 0)]
+    path = tmp_path / "a.parquet"
+    table = pa.table({"image": values, "label": [0, 1] * 5 + [0]})
+    pq.write_table(table, path, use_dictionary=dictionary, write_batch_size=5, write_page_checksum=True)
+    monkeypatch.setattr(parquet_rows.StoredImages, "_decode", None)
+    images = whole(path)
+    assert images.encoded is not None
+    assert [images.encoded(place) for place in range(11)] == values
+    asked: list[int] = []
+    monkeypatch.setattr(
+        OpenFile, "read", lambda self, start, size, read=OpenFile.read: asked.append(size) or read(self, start, size)
+    )
+    assert images.encoded(6) == values[6]
+    assert sum(asked) <= 3 * 2**16
+
+
+def test_a_checksum_that_is_wrong_is_noticed(tmp_path: Path) -> None:
+    for codec in ("snappy", "zstd"):
+        path = tmp_path / f"{codec}.parquet"
+        pq.write_table(labelled(range(4)), path, compression=codec, use_dictionary=False, write_page_checksum=True)
+        chunk = pq.read_metadata(path).row_group(0).column(0)
+        content = bytearray(path.read_bytes())
+        content[chunk.data_page_offset + chunk.total_compressed_size - 9] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ImageError, match=rf"(?s)the Parquet file cannot be read.*{codec}\.parquet#2.*damaged"):
+            whole(path).read(2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 30]))
+def test_flipped_bytes_in_compressed_pages_are_refused_or_stay_in_their_value(seed: int, flips: int) -> None:
+    """Whatever is damaged in a page, no error but the reader's own, and no value of another length than it says."""
+    decompress = functools.partial(pa.decompress, codec="snappy", asbytes=True)
+
+    def unless_damaged(compressed: bytes, size: int) -> bytes:
+        try:
+            return decompress(compressed, size)
+        except (pa.ArrowException, OSError) as error:
+            raise OtherwiseStoredError("damaged") from error
+
+    content, rng = bytearray(_SNAPPY_PAGE), random.Random(seed)
+    for _ in range(flips):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+
+    def read(at: int, size: int) -> bytes:
+        return bytes(content[at : at + size])
+
+    try:
+        found = compressed_values(read, 0, len(content), 6, 2, unless_damaged)
+        values = [found.value(row, read, unless_damaged) for row in range(6)]
+    except OtherwiseStoredError:
+        return
+    assert [-1 if value is None else len(value) for value in values] == found.size.tolist()
+
+
+def _snappy_page() -> bytes:
+    """The column of images of a row group of six rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(labelled(range(6)), sink)
+    content = sink.getvalue().to_pybytes()
+    chunk = pq.read_metadata(pa.BufferReader(content)).row_group(0).column(0)
+    assert chunk.has_dictionary_page
+    return content[chunk.dictionary_page_offset :][: chunk.total_compressed_size]
+
+
+_SNAPPY_PAGE = _snappy_page()
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=80), st.integers(1, 9), st.integers(0, 3))
 def test_pages_of_noise_are_refused(content: bytes, rows: int, level: int) -> None:
     """No bytes make the reader of pages hang, or fail in a way that is not its own."""
@@ -404,11 +482,11 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path, share: float, as_datase
 
 @pytest.mark.parametrize("as_datasets", [True, False])
 def test_flipped_bytes_are_refused_or_only_change_what_they_are(tmp_path: Path, as_datasets: bool) -> None:
-    """60 files with one to eight bytes flipped: only our own errors, which name the file; never a crash."""
+    """40 files with one to eight bytes flipped: only our own errors, which name the file; never a crash."""
     path = write(tmp_path / "a.parquet", labelled(range(6)), as_datasets=as_datasets)
     content, rng = path.read_bytes(), random.Random(11)
     outcomes = set()
-    for _ in range(60):
+    for _ in range(40):
         damaged = bytearray(content)
         for _ in range(rng.choice((1, 8))):
             damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)

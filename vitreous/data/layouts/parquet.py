@@ -222,7 +222,7 @@ def _opened(paths: Sequence[Path], name: str, group_by: str | None) -> tuple[Tab
 
 def _slow(groups: Sequence[Group], name: str) -> list[str]:
     """What to say of row groups that are decoded whole for one image, and of which not all can be kept."""
-    large = max((group.size for group in groups if not group.plain), default=0)
+    large = max((group.size for group in groups if group.codec not in ("UNCOMPRESSED", "SNAPPY")), default=0)
     if large <= _LARGE_GROUP or sum(group.size for group in groups) <= KEPT:
         return []
     return [

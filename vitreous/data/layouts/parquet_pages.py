@@ -18,8 +18,8 @@ from vitreous.data.layouts.storage import Read
 _HEADER = 2**13  # bytes read for a page's header at first: statistics may lie in it
 _LARGEST_HEADER = 2**20
 _DEEPEST = 8  # structs within structs; the format has three
-_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2 = 0, 2, 3
-_PLAIN, _RLE = 0, 3
+DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_2 = 0, 2, 3
+PLAIN, RLE = 0, 3
 
 
 class OtherwiseStoredError(Exception):
@@ -45,21 +45,31 @@ def places_of_values(
     offsets, sizes = np.zeros(rows, np.int64), np.full(rows, -1, np.int64)
     row, at = 0, start
     while row < rows:
-        header, body = _header(read, at, end)
+        header, body = page_header(read, at, end)
         size, kind = header.get(3), header.get(1)
         if not isinstance(size, int) or not 0 <= size <= end - body or size != header.get(2):
             raise OtherwiseStoredError("a page of an impossible size, or compressed")
         present, values = _present(read, header, body, size, max_level)
         here = np.flatnonzero(present) + row
-        if row + len(present) > rows or kind not in (_DATA_PAGE, _DATA_PAGE_2):
+        if row + len(present) > rows or kind not in (DATA_PAGE, DATA_PAGE_2):
             raise OtherwiseStoredError("more values than rows")
         offsets[here], sizes[here] = _walk(read, values, body + size, len(here))
         row, at = row + len(present), body + size
     return offsets, sizes
 
 
-def _header(read: Read, at: int, end: int) -> tuple[dict[int, object], int]:
-    """A page's header by field number, and where the page begins behind it."""
+def page_header(read: Read, at: int, end: int) -> tuple[dict[int, object], int]:
+    """A page's header by field number, and where the page begins behind it.
+
+    Args:
+        read: of the file.
+        at: where the header begins.
+        end: where the column's last page ends.
+
+    Raises:
+        OtherwiseStoredError: it is cut off, or no header.
+        OSError: the file cannot be read.
+    """
     length = _HEADER
     while True:
         content = read(at, min(length, end - at))
@@ -76,17 +86,17 @@ def _present(
     read: Read, header: dict[int, object], body: int, size: int, max_level: int
 ) -> tuple[Bool[np.ndarray, " n"], int]:
     """Which rows of a data page have a value, and where the values begin."""
-    if header.get(1) == _DATA_PAGE:
-        count, encoding, level_encoding = (_number(header, 5, field) for field in (1, 2, 3))
-        if encoding != _PLAIN or (max_level and level_encoding != _RLE):
+    if header.get(1) == DATA_PAGE:
+        count, encoding, level_encoding = (number_in(header, 5, field) for field in (1, 2, 3))
+        if encoding != PLAIN or (max_level and level_encoding != RLE):
             raise OtherwiseStoredError("another encoding")
         if not max_level:
             return np.ones(count, bool), body
         length = int.from_bytes(read(body, 4), "little")
         start = body + 4
-    elif header.get(1) == _DATA_PAGE_2:
-        count, encoding, length, repetition = (_number(header, 8, field) for field in (1, 4, 5, 6))
-        if encoding != _PLAIN or repetition:
+    elif header.get(1) == DATA_PAGE_2:
+        count, encoding, length, repetition = (number_in(header, 8, field) for field in (1, 4, 5, 6))
+        if encoding != PLAIN or repetition:
             raise OtherwiseStoredError("another encoding")
         start = body
         if not max_level:
@@ -95,10 +105,20 @@ def _present(
         raise OtherwiseStoredError("a page of another kind")
     if not 0 <= length <= size:
         raise OtherwiseStoredError("levels of an impossible size")
-    return _levels(read(start, length), count, max_level.bit_length()) == max_level, start + length
+    return small_numbers(read(start, length), count, max_level.bit_length()) == max_level, start + length
 
 
-def _number(header: dict[int, object], field: int, inner: int) -> int:
+def number_in(header: dict[int, object], field: int, inner: int) -> int:
+    """A number from 0 in a struct within a header.
+
+    Args:
+        header: by field number.
+        field: number of the struct.
+        inner: number of its field.
+
+    Raises:
+        OtherwiseStoredError: there is none.
+    """
     inside = header.get(field)
     number = inside.get(inner) if isinstance(inside, dict) else None
     if not isinstance(number, int) or not 0 <= number < 2**31:
@@ -106,27 +126,36 @@ def _number(header: dict[int, object], field: int, inner: int) -> int:
     return number
 
 
-def _levels(content: bytes, count: int, width: int) -> Int[np.ndarray, " n"]:
-    """Small numbers in Parquet's hybrid of runs and packed bits."""
-    levels, at = np.zeros(0, np.int64), 0
-    parts = []
-    known = 0
+def small_numbers(content: bytes, count: int, width: int) -> Int[np.ndarray, " n"]:
+    """Numbers in Parquet's hybrid of runs and packed bits.
+
+    Args:
+        content: nothing else, but for what follows the last number.
+        count: of the numbers.
+        width: bits of a number, 1 to 32.
+
+    Raises:
+        OtherwiseStoredError: they are cut off.
+    """
+    parts, known, at = [np.zeros(0, np.int64)], 0, 0
     try:
         while known < count:
-            head, at = _varint(content, at)
+            head, at = varint(content, at)
             if head & 1:
                 packed = np.frombuffer(content, np.uint8, (head >> 1) * width, at)
                 bits = np.unpackbits(packed, bitorder="little").reshape(-1, width)
                 part, at = bits @ (1 << np.arange(width)), at + len(packed)
             else:
-                part, at = np.full(min(head >> 1, count - known), content[at]), at + 1
+                wide = -(-width // 8)
+                number = int.from_bytes(content[at : at + wide], "little")
+                part, at = np.full(min(head >> 1, count - known), number), at + wide
             parts.append(part[: count - known])
             known += len(parts[-1])
-            if not len(part):
-                raise OtherwiseStoredError("an empty run")
+            if not len(part) or at > len(content):
+                raise OtherwiseStoredError("an empty run, or one that is cut off")
     except (IndexError, ValueError) as error:
-        raise OtherwiseStoredError("levels are cut off") from error
-    return np.concatenate([levels, *parts]).astype(np.int64)
+        raise OtherwiseStoredError("numbers are cut off") from error
+    return np.concatenate(parts).astype(np.int64)
 
 
 def _walk(read: Read, start: int, end: int, count: int) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, " count"]]:
@@ -167,7 +196,7 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[object, int]
     if kind in (1, 2):
         return kind == 1, at
     if kind == 8:
-        size, at = _varint(content, at)
+        size, at = varint(content, at)
         if at + size > len(content):
             raise IndexError("cut off")
         return content[at : at + size], at + size
@@ -186,11 +215,21 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[object, int]
 
 
 def _zigzag(content: bytes, at: int) -> tuple[int, int]:
-    number, at = _varint(content, at)
+    number, at = varint(content, at)
     return (number >> 1) ^ -(number & 1), at
 
 
-def _varint(content: bytes, at: int) -> tuple[int, int]:
+def varint(content: bytes, at: int) -> tuple[int, int]:
+    """A number of any length, seven bits a byte, and where it ends.
+
+    Args:
+        content: that holds it.
+        at: where it begins.
+
+    Raises:
+        IndexError: the content is cut off.
+        OtherwiseStoredError: it has more than 64 bits.
+    """
     number = shift = 0
     while True:
         byte = content[at]

@@ -1,7 +1,8 @@
 """The image files in a column of Parquet files, each read at any place, from any number of threads.
 
-Where the column is stored uncompressed, as `datasets` does, an image is read where it lies. Otherwise its row group is
-decoded as a whole, and the row groups used last are kept, up to a bound in bytes.
+Where the column is stored uncompressed, as `datasets` does, or compressed with Snappy, as pyarrow does, an image is
+read where it lies. Otherwise its row group is decoded as a whole, and the row groups used last are kept, up to a bound
+in bytes.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from vitreous.data.layouts.columns import pyarrow_for
 from vitreous.data.layouts.parquet_pages import OtherwiseStoredError, places_of_values
+from vitreous.data.layouts.parquet_snappy import CompressedValues, compressed_values
 from vitreous.data.layouts.storage import OpenFile, nearby
 from vitreous.errors import ImageError
 from vitreous.picture.decode import MAX_FILE
@@ -46,8 +48,8 @@ class Group:
     end: int
     size: int
     """Bytes when decoded."""
-    plain: bool
-    """Whether it may be stored uncompressed, one value behind the other."""
+    codec: str
+    """How it is compressed, as pyarrow calls it; empty where nothing but pyarrow can read it."""
     max_level: int
     """The column's largest definition level."""
 
@@ -82,14 +84,20 @@ def groups_in(metadata: Any, column: str, file: int) -> list[Group]:
                 start=min(starts),
                 end=min(starts) + chunk.total_compressed_size,
                 size=chunk.total_uncompressed_size,
-                plain=chunk.compression == "UNCOMPRESSED"
-                and chunk.physical_type == "BYTE_ARRAY"
-                and described.max_repetition_level == 0
-                and set(chunk.encodings) <= {"PLAIN", "RLE", "BIT_PACKED"},
+                codec=chunk.compression
+                if chunk.physical_type == "BYTE_ARRAY" and described.max_repetition_level == 0
+                else "",
                 max_level=described.max_definition_level,
             )
         )
     return found
+
+
+class _Uncompressed(NamedTuple):
+    """Where the values of one column in one row group lie in the file."""
+
+    offsets: Int[np.ndarray, " _"]
+    sizes: Int[np.ndarray, " _"]
 
 
 class StoredImages:
@@ -108,7 +116,8 @@ class StoredImages:
         self._paths, self._states, self._groups, self._column = paths, states, groups, column
         self._ends = np.cumsum([group.rows for group in groups])
         self._opened = functools.lru_cache(_OPEN_FILES)(self._open)
-        self._places: dict[int, tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]] | None] = {}
+        self._values: dict[int, _Uncompressed | CompressedValues | None] = {}
+        self._one_by_one = threading.Lock()
         self._decoded = _Decoded(KEPT, self._decode)
 
     def content(self, place: int, name: str) -> bytes | None:
@@ -123,14 +132,21 @@ class StoredImages:
         """
         number = int(np.searchsorted(self._ends, place, side="right"))
         row = place - int(self._ends[number]) + self._groups[number].rows
+        group = self._groups[number]
         try:
-            file = self._opened(self._groups[number].file)
-            if (places := self._values(number)) is None:
-                return self._decoded.row_of(number, self._groups[number].size, row)
-            offset, size = int(places[0][row]), int(places[1][row])
+            file = self._opened(group.file)
+            try:
+                found = self._located(number)
+                if isinstance(found, CompressedValues):
+                    return found.value(row, file.read, self._snappy)
+            except OtherwiseStoredError:  # pyarrow reads it, or says what is wrong
+                found = self._values[number] = None
+            if found is None:
+                return self._decoded.row_of(number, group.size, row)
+            size = int(found.sizes[row])
             if size > MAX_FILE:
                 raise ImageError(f"the file is too large: {size:,} bytes", where=name, why=f"the limit is {MAX_FILE:,}")
-            return None if size < 0 else file.read(offset, size)
+            return None if size < 0 else file.read(int(found.offsets[row]), size)
         except OSError as error:
             why = error.strerror or str(error)
             raise ImageError("the Parquet file cannot be read", where=name, why=why) from error
@@ -141,20 +157,28 @@ class StoredImages:
             raise OSError(errno.ESTALE, "it has changed since its footer was read")
         return file
 
-    def _values(self, number: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]] | None:
+    def _located(self, number: int) -> _Uncompressed | CompressedValues | None:
         """Where the images of a row group lie; None where it has to be decoded as a whole."""
-        if number not in self._places:  # two threads may both do it, with the same result
-            group = self._groups[number]
-            found = None
-            if group.plain:
-                read = nearby(self._opened(group.file))
-                try:
-                    offsets, sizes = places_of_values(read, group.start, group.end, group.rows, group.max_level)
-                    found = offsets, sizes.astype(np.int32 if sizes.max(initial=0) < 2**31 else np.int64)
-                except OtherwiseStoredError:  # pyarrow reads it, or says what is wrong
-                    found = None
-            self._places[number] = found
-        return self._places[number]
+        if number not in self._values:
+            with self._one_by_one:  # for a compressed row group is read and decompressed once for it
+                if number not in self._values:
+                    self._values[number] = self._locate(self._groups[number])
+        return self._values[number]
+
+    def _locate(self, group: Group) -> _Uncompressed | CompressedValues | None:
+        file, pages = self._opened(group.file), (group.start, group.end, group.rows, group.max_level)
+        if group.codec == "UNCOMPRESSED":
+            return _Uncompressed(*places_of_values(nearby(file), *pages))
+        if group.codec == "SNAPPY":
+            return compressed_values(file.read, *pages, self._snappy)
+        return None
+
+    def _snappy(self, compressed: bytes, size: int) -> bytes:
+        arrow = pyarrow_for(str(self._paths[0]))
+        try:
+            return arrow.decompress(compressed, size, codec="snappy", asbytes=True)
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            raise OtherwiseStoredError("it cannot be decompressed") from error
 
     def _decode(self, number: int) -> Any:
         group = self._groups[number]
