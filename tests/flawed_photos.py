@@ -56,7 +56,7 @@ def write_scenes(folder: Path, numbers: range) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for place, number in enumerate(numbers):
-        Image.fromarray(scene(number)).save(folder / f"{place}.png")
+        Image.fromarray(scene(number)).save(folder / f"{place}.png", compress_level=1)
 
 
 def write_flawed(folder: Path) -> Flaws:
