@@ -186,8 +186,8 @@ class StoredImages:
         try:
             with arrow.parquet.ParquetFile(self._paths[group.file], page_checksum_verification=True) as file:
                 table = file.read_row_group(group.number, columns=[self._column], use_threads=False)
-        except (arrow.ArrowException, ValueError) as error:
-            raise OSError(errno.EIO, f"row group {group.number} is damaged: {error}") from error
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            raise OSError(errno.EIO, f"row group {group.number} cannot be read: {error}") from error
         column = table.column(0)
         if arrow.types.is_struct(column.type):
             column = column.flatten()[0]
