@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from storage_faults import LINUX, in_child, needs_mounts, own_mounts
+from storage_faults import LINUX, in_child, mount_small_disk, needs_mounts
 
 from vitreous import console
 from vitreous.config import AugmentConfig, PreprocessConfig
@@ -266,7 +266,8 @@ def test_a_full_disk_is_told_once_and_nothing_else_changes(photos: Path, tmp_pat
     """B5: a disk of 200 kB that fills up while images are put there, after the file has been made."""
 
     def on_a_small_disk() -> list[str]:
-        own_mounts(tmp_path / "small", 200)
+        (tmp_path / "small").mkdir()
+        mount_small_disk(tmp_path / "small", 200 << 10)
         os.environ["VITREOUS_CACHE"] = str(tmp_path / "small")
         images, said = opened(photos), []
         alone = batches(images, None)
