@@ -57,6 +57,18 @@ def test_loading_runs_in_every_format() -> None:
     assert done.stdout.count("| vitreous, ") == 6
 
 
+def test_the_index_of_a_thousand_images_and_shards_from_afar(tmp_path: Path) -> None:
+    """Neighbours read from afar come with fewer requests than without read-ahead, and memory does not grow."""
+    out = tmp_path / "index.json"
+    done = run_benchmark("index.py", "--quick", "--delay", 0.001, "--json", out)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert found["index"]["index_bytes"] < 150  # of a million, 36
+    rows = {(row["order"], row["read_ahead"]): row for row in found["afar"]["few"]}
+    assert rows["in a row", False]["requests"] == rows["in a row", False]["images"]
+    assert rows["in a row", True]["requests"] < rows["in a row", False]["requests"] / 16
+
+
 @pytest.fixture(scope="module")
 def throughput() -> ModuleType:
     """The script as a module."""

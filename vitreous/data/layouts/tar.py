@@ -120,11 +120,11 @@ def _run(content: bytes, first: int) -> tuple[list[Member], int]:
     sums = headers.sum(axis=1, dtype=np.int64) - headers[:, 148:156].sum(axis=1, dtype=np.int64) + 8 * ord(" ")
     plain = (
         (np.array(sizes) >= 0)
-        & np.isin(headers[:, 135], (0, ord(" ")))
+        & ((headers[:, 135] | 32) == 32)
         & (digits < 8).all(axis=1)
-        & np.isin(headers[:, 154], (0, ord(" ")))
-        & (digits @ 8 ** np.arange(5, -1, -1) == sums)
-        & np.isin(headers[:, 156], (0, ord("0")))
+        & ((headers[:, 154] | 32) == 32)
+        & (digits @ np.array([8**5, 8**4, 512, 64, 8, 1], np.int64) == sums)
+        & ((headers[:, 156] == 0) | (headers[:, 156] == ord("0")))
         & (headers[:, 345] == 0)  # no longer name in two parts
         & (headers[:, 0] != 0)
     )
