@@ -170,8 +170,8 @@ def _pixels(stored: Stored, notes: list[str]) -> _Pixels:
         raise _not_images(stored, f"its numbers are {stored.dtype}")
     low, high = np.inf, -np.inf
     for chunk in _chunks(array):
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-        if not (low >= 0 and high <= 1):  # also where something is not a number
+        low, high = np.minimum(low, chunk.min()), np.maximum(high, chunk.max())  # what is no number stays so
+        if not (low >= 0 and high <= 1):
             raise DataError(
                 f"the numbers of the images run from {low:g} to {high:g} and beyond",
                 where=where,

@@ -60,10 +60,10 @@ def find_lists(typed: str, asked: Asked) -> Found | None:
         return None
     folder = path if path.is_dir() else path.parent
     read = {part: read_list(each) for part, each in lists.items()}
-    numbers = [labels for _, labels in read.values()]
+    most = max(int(labels.max()) for _, labels in read.values())
     if (union := folder / _UNION).is_file() and union not in lists.values():
-        numbers.append(read_list(union)[1])
-    classes = _classes(folder, numbers, typed)
+        most = max(most, int(read_list(union)[1].max()))
+    classes = _classes(folder, most, typed)
     sets = {}
     for part, (names, labels) in read.items():
         name = typed if part == "all" else f"{typed} ({part})"
@@ -176,9 +176,8 @@ def _is_list(path: Path) -> bool:
     return parts is not None and os.path.splitext(parts[1])[1].lower() in IMAGE_ENDINGS
 
 
-def _classes(folder: Path, numbers: Sequence[Int[np.ndarray, " n"]], typed: str) -> list[str]:
+def _classes(folder: Path, most: int, typed: str) -> list[str]:
     """The names of classes.txt, or 0 to the largest number there is in any of the lists."""
-    most = max(int(labels.max()) for labels in numbers)
     known = class_names(folder, folder.parent)
     if known is None:
         return [str(number) for number in range(most + 1)]

@@ -359,7 +359,11 @@ def _said(manifest: _Manifest, labels: Labels, sets: dict[str, ImageSet], part: 
     yield from (*labels.notes, *manifest.notes)
     columns = manifest.columns
     if columns.group is not None and manifest.table.header is not None:
-        alone = f"; {manifest.ungrouped:,} images without one stand alone" if manifest.ungrouped else ""
+        alone = (
+            f"; {count:,} without one {'stands' if count == 1 else 'stand'} alone"
+            if (count := manifest.ungrouped)
+            else ""
+        )
         groups = len(set(manifest.groups)) - manifest.ungrouped
         yield f"{groups:,} groups by {manifest.table.header[columns.group]}{alone}"
     if absolute := sum(is_absolute(name) for name in manifest.names):
@@ -377,5 +381,5 @@ def _shared_groups(sets: dict[str, ImageSet]) -> list[str]:
     said = []
     for one, other in ((a, b) for a in grouped for b in grouped if PARTS.index(a) < PARTS.index(b)):
         if both := len(np.intersect1d(grouped[one], grouped[other])):
-            said.append(f"{both:,} groups lie in {one} and in {other}: what is measured there is too good")
+            said.append(f"groups that lie in {one} and in {other}, so that {other} flatters: {both:,}")
     return said

@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -113,6 +112,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, Stored]:
                 remedy="save it with numpy.savez, unpacked",
             )
         with archive.open(info) as file:
+            assert isinstance(file, zipfile.ZipExtFile)
             found[key] = _from_header(file, path, key, None, info.file_size)
     return found
 
@@ -138,7 +138,9 @@ def _unpacked_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path
     return stored
 
 
-def _from_header(file: IO[bytes], path: Path, key: str, start: int | None, size: int) -> Stored:
+def _from_header(
+    file: io.BufferedReader | zipfile.ZipExtFile, path: Path, key: str, start: int | None, size: int
+) -> Stored:
     """What an .npy's header says.
 
     Args:
