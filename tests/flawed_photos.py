@@ -39,8 +39,8 @@ def scene(number: int, size: tuple[int, int] = (120, 160)) -> np.ndarray:
     """
     rng = np.random.default_rng([77, number])
     height, width = size
-    soft = Image.fromarray(rng.integers(0, 256, (7, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(soft).copy()
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 8, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).copy()
     for _ in range(4):
         top, left = int(rng.integers(height - 20)), int(rng.integers(width - 20))
         pixels[top : top + 18, left : left + 18] = rng.integers(0, 256, 3)
