@@ -1,8 +1,8 @@
 """Images per second of preparing training images, beside timm, torchvision, WebDataset and Hugging Face datasets.
 
 All sides read the same photographs (500 x 375 JPEG, quality 87), cut an Inception crop of 8 to 100 % of the area,
-resize it to 224 x 224, mirror half of them, and give uint8; timm's default loader also with its own normalising. Rounds
-of all sides take turns, and what counts is the CPU time of one thread, so that others at work on the machine disturb
+resize it to 224 x 224, mirror half of them, and give uint8; timm's transform also with its own normalising. Rounds of
+all sides take turns, and what counts is the CPU time of one thread, so that others at work on the machine disturb
 little. With --workers the loaders themselves run, and wall time counts.
 
     python benchmarks/data.py
@@ -325,9 +325,8 @@ def main() -> None:
     say(table(rates, missing, base), "")
     said = f"{asked.workers} workers, wall time" if asked.workers else "one thread, CPU time"
     say(f"{count} photographs of 500 x 375, {rounds} rounds, {said}.")
-    say(
-        f"Fast and exact differ by {apart['mean']:.2f} of 255 on average, 99.9 % of values by {apart['p99.9']:.0f} or less."
-    )
+    mean, most = apart["mean"], apart["p99.9"]
+    say(f"Fast and exact differ by {mean:.2f} of 255 on average, 99.9 % of values by {most:.0f} or less.")
     if asked.json:
         facts = {"date": date.today().isoformat(), "versions": versions(), "workers": asked.workers, "rates": rates}
         asked.json.write_text(json.dumps({**facts, "missing": missing, "apart": apart}, indent=2) + "\n", "utf-8")
