@@ -19,7 +19,7 @@ from table_files import CLASS_LABEL, CLASS_LABELS, IMAGE, NAMES, OLD_CLASS_LABEL
 from tar_shards import dot, number_in
 
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts import parquet_rows
+from vitreous.data.layouts import parquet, parquet_rows
 from vitreous.data.layouts.found import Asked, Found
 from vitreous.data.layouts.parquet import find_parquet
 from vitreous.data.layouts.parquet_pages import OtherwiseStoredError, places_of_values
@@ -154,6 +154,17 @@ def test_snappy_is_decompressed_around_one_image_only(
     assert sum(asked) <= 3 * 2**16
 
 
+def test_slow_storage_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups that pyarrow has to decode whole, and that cannot all be kept."""
+    monkeypatch.setattr(parquet, "KEPT", 3 * 2**20)
+    rng = np.random.default_rng(2)
+    images = pa.array([rng.bytes(2**20) for _ in range(6)])
+    for codec, slow in (("snappy", False), ("none", False), ("zstd", True)):
+        path = tmp_path / f"{codec}.parquet"
+        pq.write_table(pa.table({"image": images, "label": [0, 1] * 3}), path, compression=codec, row_group_size=3)
+        assert any("row groups of up to 3 MB" in note for note in found(path).notes) == slow
+
+
 def test_a_checksum_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     for codec in ("snappy", "zstd"):
         path = tmp_path / f"{codec}.parquet"
@@ -162,7 +173,9 @@ def test_a_checksum_that_is_wrong_is_noticed(tmp_path: Path) -> None:
         content = bytearray(path.read_bytes())
         content[chunk.data_page_offset + chunk.total_compressed_size - 9] ^= 1
         path.write_bytes(content)
-        with pytest.raises(ImageError, match=rf"(?s)the Parquet file cannot be read.*{codec}\.parquet#2.*(checksum|CRC)"):
+        with pytest.raises(
+            ImageError, match=rf"(?s)the Parquet file cannot be read.*{codec}\.parquet#2.*(checksum|CRC)"
+        ):
             whole(path).read(2)
 
 

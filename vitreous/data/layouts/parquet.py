@@ -32,7 +32,7 @@ from vitreous.errors import DataError
 _SUFFIX = ".parquet"
 _WILD = re.compile(r"[*?\[]")
 _WAITING = 8  # threads: reading footers is waiting for a disk, hardly work
-_LARGE_GROUP = 2**25  # bytes: decoding this much for one image takes longer than decoding the image
+_LARGE_GROUP = 2**21  # bytes: decoding more for one image takes longer than decoding the image
 
 _State = tuple[int, int]
 
