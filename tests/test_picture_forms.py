@@ -72,11 +72,11 @@ def test_the_remedy_is_what_to_type(array: np.ndarray) -> None:
     with pytest.raises(ImageError) as caught:
         decode(array)
     code = re.split(", (?:or|if) ", str(caught.value.remedy))[0]
-    mended = eval_of(code, array)
+    mended = done(code, array)
     assert decode(mended).shape == (H, W, 3)
 
 
-def eval_of(code: str, image: np.ndarray) -> np.ndarray:
+def done(code: str, image: np.ndarray) -> np.ndarray:
     """The four remedies, done."""
     return {
         "image / 255": lambda: image / 255,
