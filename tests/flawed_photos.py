@@ -30,7 +30,7 @@ class Flaws:
     """(path, kind)"""
 
 
-def scene(number: int, size: tuple[int, int] = (120, 160)) -> np.ndarray:
+def scene(number: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
     """A picture without noise, unlike that of any other number: soft colours and a few hard shapes.
 
     Args:
@@ -79,14 +79,14 @@ def write_flawed(folder: Path) -> Flaws:
     shutil.copy(train / "ant/2.png", train / "cow/says-cow.png")
 
     first = Image.open(train / "ant/1.png")
-    first.resize((90, 70), Image.Resampling.LANCZOS).save(val / "ant/smaller.jpg", quality=75)
+    first.resize((72, 56), Image.Resampling.LANCZOS).save(val / "ant/smaller.jpg", quality=75)
     second = Image.open(train / "bee/1.png")
     second.point(lambda value: min(255, round(value * 0.9 + 10))).save(train / "bee/brighter.png")
     second.save(train / "bee/saved.webp", quality=70)
 
     # not the same picture: mirrored, a part of it, and two blank ones that are equal in nothing but being blank
     Image.open(train / "cow/3.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(train / "cow/mirrored.png")
-    Image.open(train / "cow/4.png").crop((60, 40, 160, 120)).save(train / "cow/part.png")
+    Image.open(train / "cow/4.png").crop((48, 32, 128, 96)).save(train / "cow/part.png")
     Image.new("RGB", (64, 50), (30, 60, 200)).save(train / "cow/blank.png")
     Image.new("RGB", (70, 48), (31, 60, 200)).save(train / "bee/blank.png")
 

@@ -148,16 +148,16 @@ def test_near_pairs_of_many_pictures_take_far_less_than_all_pairs() -> None:
 
 
 def test_thousands_that_share_bands_are_bounded_and_said() -> None:
-    across = np.arange(1_500, dtype=np.uint64) << np.uint64(40)
-    _, complete = find_near(across, np.arange(1_500, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    across = np.arange(800, dtype=np.uint64) << np.uint64(40)
+    _, complete = find_near(across, np.arange(800, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
     assert not complete
 
 
 def test_pictures_saved_anew_are_near_and_others_are_not() -> None:
-    """60 scenes, each in five more forms: 895 of 900 pairs; none of mirrored, cropped and other scenes."""
+    """40 scenes, each in five more forms: 99 of 100 pairs; none of mirrored, cropped and other scenes."""
     looks, owner = [], []
-    for number in range(60):
-        pixels = scene(number)
+    for number in range(40):
+        pixels = scene(number, (120, 160))
         image = Image.fromarray(pixels)
         forms = [
             pixels,
@@ -175,7 +175,7 @@ def test_pictures_saved_anew_are_near_and_others_are_not() -> None:
     found = connected(find_near(stacked["across"], stacked["down"])[0], len(stacked)).tolist()
     listed = {pair for pair in itertools.combinations(range(len(found)), 2) if found[pair[0]] == found[pair[1]]}
     true = {pair for pair in itertools.combinations(range(len(owner)), 2) if owner[pair[0]] == owner[pair[1]]}
-    assert len(true) == 60 * 15
+    assert len(true) == 40 * 15
     assert len(listed & true) / len(true) >= 0.99, "recall"
     assert 1.0 == len(listed & true) / len(listed), "precision"
 
@@ -468,7 +468,7 @@ def test_chance_is_that_of_random_matchings() -> None:
 
 
 def test_shuffled_labels_are_guessed_by_chance_and_true_ones_are_not() -> None:
-    digits = open_images("digits").subset(range(900))
+    digits = open_images("digits").subset(range(700))
     found = shuffle_test({"all": digits}, 0)
     assert found.passed
     assert found.top1 > 0.85 > 0.2 > found.shuffled_top1
@@ -479,7 +479,7 @@ def test_shuffled_labels_are_guessed_by_chance_and_true_ones_are_not() -> None:
 
 def test_labels_that_slipped_are_found_out() -> None:
     """As when a table was sorted and its images were not."""
-    digits = open_images("digits").subset(range(900))
+    digits = open_images("digits").subset(range(700))
     wrong = dataclasses.replace(digits, labels=np.random.default_rng(1).permutation(digits.labels))
     found = shuffle_test({"all": wrong}, 0)
     assert found.passed is False
