@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vitreous.data.imageset import ImageSet, Splits
+from vitreous.data.layouts.archive import find_archive
 from vitreous.data.layouts.arrays import find_arrays
 from vitreous.data.layouts.builtin import builtin_names, find_builtin
 from vitreous.data.layouts.cifar import find_cifar
@@ -26,6 +27,7 @@ _LAYOUTS: tuple[Callable[[str, Asked], Found | None], ...] = (
     find_cifar,  # before shards: cifar-10-python.tar.gz holds none
     find_remote,
     find_shard_sets,
+    find_archive,
     find_parquet,
     find_saved,
     find_idx,

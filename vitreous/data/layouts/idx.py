@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import itertools
 import math
 import re
 import struct
@@ -31,6 +32,7 @@ _NAME = re.compile(
 )
 _BYTES = 0x08
 _KINDS = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+_MANY = 1000  # entries of a folder that is none of ours
 _FREE_UNPACKED = 64 << 20  # bytes that any .gz may unpack to
 _MAX_RATIO = 100  # of larger ones; MNIST's images shrink 5 times, its labels 2 times
 
@@ -158,9 +160,10 @@ def _folder_of_files(path: Path) -> Path:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, unpacked files first; nothing where it may not be read, of which others tell."""
+    """What lies in a folder, unpacked files first; nothing where that is much, or may not be read."""
     try:
-        return sorted(folder.iterdir(), key=lambda path: (path.suffix.lower() == ".gz", path.name))
+        few = list(itertools.islice(folder.iterdir(), _MANY))
+        return [] if len(few) == _MANY else sorted(few, key=lambda path: (path.suffix.lower() == ".gz", path.name))
     except OSError:
         return []
 
