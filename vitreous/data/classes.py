@@ -47,16 +47,20 @@ def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) ->
 
 def _resemblance(unknown: Sequence[str], classes: Sequence[str]) -> str | None:
     """Did you mean, for the first unknown names that look like known ones."""
-    by_fold = {_fold(name): name for name in classes}
+    by_fold = {folded(name): name for name in classes}
     hints = []
     for name in unknown:
-        if _fold(name) in by_fold:
-            hints.append(f"{name!r} differs from {by_fold[_fold(name)]!r} only in case, spaces or Unicode form")
-        elif close := difflib.get_close_matches(_fold(name), by_fold, n=1, cutoff=0.7):
+        if folded(name) in by_fold:
+            hints.append(f"{name!r} differs from {by_fold[folded(name)]!r} only in case, spaces or Unicode form")
+        elif close := difflib.get_close_matches(folded(name), by_fold, n=1, cutoff=0.7):
             hints.append(f"did you mean {by_fold[close[0]]!r} by {name!r}?")
     return "; ".join(hints[:3]) or None
 
 
-def _fold(name: str) -> str:
-    """What two names share that a person would take for the same."""
+def folded(name: str) -> str:
+    """What two names share that a person would take for the same: without case, spaces, - and _.
+
+    Args:
+        name: of a class.
+    """
     return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())

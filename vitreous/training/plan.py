@@ -13,6 +13,7 @@ from torch import nn
 
 from vitreous.architecture import ResNetConfig, ViTConfig, as_pair
 from vitreous.config import ModelCard, Recipe, TrainOptions
+from vitreous.data.feeding.fast import require_fast
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.distributed import Group, World, share
 from vitreous.errors import DataError, UsageError
@@ -133,17 +134,7 @@ def make_plan(
         torch.set_num_threads(fixed)
     if isinstance(model, str) and verb == "pretrain":
         find_model(model)  # a misspelt name is told before the data is read
-    splits = open_splits(
-        data,
-        val=options.val,
-        seed=options.seed,
-        folds=options.folds,
-        fold=options.fold,
-        group_by=options.group_by,
-        dedupe=options.dedupe,
-        root=options.root,
-        bad_images=options.bad_images,
-    )
+    splits = _opened(data, options)
     recipe = _for_data(recipe, options, splits)
     start = resolve_start(verb, model, recipe, splits.train.classes, options.seed)
     if splits.train.several and recipe.objective == "labels":
@@ -187,6 +178,23 @@ def make_plan(
         total_steps=_total_steps(recipe, len(splits.train)),
         threads=torch.get_num_threads(),
         world_size=group.world.size,
+    )
+
+
+def _opened(data: Data, options: TrainOptions) -> Splits:
+    """The images of the run."""
+    if options.decode == "fast":
+        require_fast()
+    return open_splits(
+        data,
+        val=options.val,
+        seed=options.seed,
+        folds=options.folds,
+        fold=options.fold,
+        group_by=options.group_by,
+        dedupe=options.dedupe,
+        root=options.root,
+        bad_images=options.bad_images,
     )
 
 

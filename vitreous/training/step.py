@@ -7,6 +7,7 @@ losses are sums over images divided by the global batch, and what is random belo
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -17,6 +18,8 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
+from vitreous import console
+from vitreous.data.feeding.cache import ImageCache
 from vitreous.data.feeding.loader import Batch, training_batches
 from vitreous.data.feeding.threads import num_cores
 from vitreous.distributed import Group, share
@@ -204,7 +207,26 @@ class Engine:
             mates=recipe.mixes,
             repeats=recipe.repeats,
             workers=self._workers(),
+            fast=plan.options.decode == "fast",
+            cache=self._cache,
         )
+
+    @functools.cached_property
+    def _cache(self) -> ImageCache | None:
+        """Where decoded images are kept from epoch to epoch; processes on one machine share out its memory."""
+        plan = self.plan
+        cache = ImageCache.for_training(
+            plan.splits.train,
+            plan.card.preprocess,
+            plan.recipe.augment,
+            kind=plan.options.cache,
+            epochs=plan.total_steps / plan.steps_per_epoch,
+            fast=plan.options.decode == "fast",
+            sharers=self.group.world.size,
+        )
+        if cache is not None and self.group.world.rank == 0:
+            console.say(cache.told)
+        return cache
 
     def _workers(self) -> int:
         """Pictures at hand need little preparing, and a second thread would only get in the arithmetic's way."""

@@ -53,6 +53,8 @@ def describe(plan: Plan, folder: Path | None) -> list[str]:
         lines.append(f"         the recipe's warm-up of {recipe.warmup_steps:,} steps does not fit; cut to {warmup:,}")
     if not plan.splits.train.mirror_safe:
         lines.append("         no mirrored images: these read differently in a mirror")
+    if plan.options.decode == "fast":
+        lines.append("         JPEGs are decoded fast: at about the size needed, some pixels differ slightly")
     if plan.policy.kept_heap:
         lines.append("         freed memory is kept for the next step (VITREOUS_KEEP_HEAP=0 forbids it)")
     if plan.threads > 1 and (spins := os.environ.get("GOMP_SPINCOUNT")):

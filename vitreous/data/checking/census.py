@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 
-from vitreous.data.classes import match_classes
+from vitreous.data.classes import folded, match_classes
 from vitreous.data.imageset import ImageSet
 from vitreous.data.words import some
 from vitreous.errors import DataError
@@ -54,8 +54,7 @@ def _alike(images: ImageSet) -> list[Concern]:
     """Classes whose names a person would take for the same."""
     by_sound: dict[str, list[str]] = {}
     for name in images.classes:
-        sound = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split())
-        by_sound.setdefault(sound, []).append(name)
+        by_sound.setdefault(folded(name), []).append(name)
     return [
         Concern(
             kind="class names",

@@ -96,6 +96,7 @@ class ImageCache:
         limit: int | None = None,
         epochs: float = 2.0,
         fast: bool = False,
+        sharers: int = 1,
     ) -> ImageCache | None:
         """A cache for a run's training images, or None where none was asked for or none would help.
 
@@ -107,12 +108,13 @@ class ImageCache:
             limit: bytes to take; by default a quarter of the free memory, or half of the free disk.
             epochs: of the whole run.
             fast: whether JPEGs are decoded by the fast path.
+            sharers: processes that each keep images in this machine's memory.
         """
         if kind == "none" or images.in_memory or not len(images) or (kind == "auto" and epochs <= 1):
             return None
         if kind == "disk":
             return _on_disk(images, preprocess, augment, limit, fast)
-        limit = free_memory() // _MEMORY_SHARE if limit is None else limit
+        limit = free_memory() // _MEMORY_SHARE // sharers if limit is None else limit
         expected = _expected_bytes(images, preprocess, augment, fast)
         if kind == "auto" and expected > limit:
             return None
