@@ -5,8 +5,8 @@ the image that was asked for is of use only if it can be held until its turn. So
 
 1. All files together fit into what is kept, or images are so small that those of all windows do: whole blocks are
    fetched, and after one epoch nothing is fetched twice.
-2. A read begins where another has just ended: somebody reads in a row, and gets four times as much each time, up to
-   8 MB. Evaluation, checking and indexing do this.
+2. A read begins where another has just ended, and that one too: somebody reads in a row, and gets four times as much
+   each time, up to 8 MB. Evaluation and checking do this. One alone may be chance.
 3. Anything else comes as it is asked for.
 """
 
@@ -86,14 +86,16 @@ class ReadAhead:
 
     Args:
         file: on another machine.
+        usual: bytes of an image in it, on average; None where nobody knows.
         shelf: where what was fetched is kept.
     """
 
-    def __init__(self, file: Placed, shelf: Shelf = SHELF) -> None:
+    def __init__(self, file: Placed, usual: int | None = None, shelf: Shelf = SHELF) -> None:
         self._file, self._shelf = file, shelf
+        self._small = usual is not None and usual <= _SMALL
         self.size, self.state = file.size, file.state
         self._spans: list[_Span] = []  # by start
-        self._ends: deque[tuple[int, int]] = deque(maxlen=_ENDS)  # of reads: where, and how many bytes came
+        self._ends: deque[tuple[int, int, bool]] = deque(maxlen=_ENDS)  # of reads: where, how much, whether in a row
         with shelf.lock:
             shelf.opened += self.size
         weakref.finalize(self, _left, shelf, self.size, self._spans)
@@ -141,20 +143,21 @@ class ReadAhead:
                 behind = self._spans[place].start if place < len(self._spans) else self.size
                 span, new = _Span(max(wanted[0], before), min(wanted[1], behind)), True
                 self._spans.insert(place, span)
-                self._ends.append((span.stop, wanted[1] - wanted[0]))
+                self._ends.append((span.stop, wanted[1] - wanted[0], True))
             self._shelf.touch(span, self)
             return span, new
 
     def _wanted(self, start: int, stop: int) -> tuple[int, int] | None:
         """From where to where to fetch for a read that begins nowhere in what is there; None for just the read."""
-        if self._shelf.opened <= self._shelf.room or stop - start <= _SMALL:
+        if self._shelf.opened <= self._shelf.room or self._small:
             begin = start // _BLOCK * _BLOCK
             return begin, min(begin + _BLOCK, self.size)
-        for end in self._ends:
-            if 0 <= start - end[0] <= _NEAR:
-                self._ends.remove(end)
-                return start, min(max(stop, start + min(_MOST, max(_LEAST, _GROWTH * end[1]))), self.size)
-        self._ends.append((stop, stop - start))
+        following = next((end for end in self._ends if 0 <= start - end[0] <= _NEAR), None)
+        if following is not None:
+            self._ends.remove(following)
+            if following[2]:
+                return start, min(max(stop, start + min(_MOST, max(_LEAST, _GROWTH * following[1]))), self.size)
+        self._ends.append((stop, stop - start, following is not None))
         return None
 
     def _fetch(self, span: _Span) -> None:

@@ -15,7 +15,9 @@ from urllib.request import url2pathname
 
 from vitreous.data.feeding.threads import in_order
 from vitreous.data.layouts.address import WEB, Address, find_address, shown
+from vitreous.data.layouts.archive import zip_set
 from vitreous.data.layouts.found import PART_OF, Asked, Found
+from vitreous.data.layouts.read_ahead import ReadAhead
 from vitreous.data.layouts.remote_file import RemoteFile, listed, whole
 from vitreous.data.layouts.shard_labels import class_names
 from vitreous.data.layouts.shards import by_name, expanded, find_shard_sets, refuse_compressed, shard_set
@@ -32,8 +34,8 @@ def find_remote(typed: str, asked: Asked) -> Found | None:
     """The labelled images at an address, if DATA is one.
 
     Args:
-        typed: tar shards as `https://HOST/train-{000..146}.tar` or `s3://BUCKET/train-*.tar`; `file://` stands for
-            a path.
+        typed: tar shards as `https://HOST/train-{000..146}.tar` or `s3://BUCKET/train-*.tar`, or one zip archive;
+            `file://` stands for a path.
         asked: what was said besides.
 
     Raises:
@@ -49,11 +51,13 @@ def find_remote(typed: str, asked: Asked) -> Found | None:
         address = address.folder.inside("*.tar")
     if address.path.suffix.lower() == ".tar":
         return _shards(address)
+    if address.path.suffix.lower() == ".zip":
+        return _archive(address, asked)
     raise DataError(
         "data of this kind is not read from afar",
         where=str(address),
-        why="an address of data ends with .tar, or with / where a store can list its files",
-        remedy="tar shards: https://HOST/train-{000..146}.tar; anything else must be copied here first",
+        why="tar shards and a zip archive are; a manifest, Parquet files and folders of images are not",
+        remedy="tar shards, as in https://HOST/train-{000..146}.tar, or a copy on a disk",
     )
 
 
@@ -90,6 +94,16 @@ def _shards(pattern: Address) -> Found:
         size = sum(file.size for file in files)
         notes += [f"{name}: {len(files):,} tar shards of {size / 1e6:,.1f} MB together, read by ranges", *said]
     return Found(str(pattern), sets, notes)
+
+
+def _archive(address: Address, asked: Asked) -> Found:
+    files = opened(address)
+    if len(files) > 1:
+        raise DataError(f"{len(files):,} zip archives cannot be one set", where=str(address), remedy="name one of them")
+    try:
+        return zip_set(ReadAhead(files[0]), str(address), asked)
+    except OSError as error:
+        raise _unreadable(address, error) from None
 
 
 def _by_folder(files: Sequence[RemoteFile]) -> dict[str, list[RemoteFile]] | None:

@@ -227,7 +227,8 @@ def _as_set(
 ) -> ImageSet:
     ends: list[int] = np.cumsum(index.counts).tolist()
     shards = _names_below(paths)
-    far = {shard: ReadAhead(path) for shard, path in enumerate(paths) if isinstance(path, Placed)}
+    usual = int(index.sizes.mean())
+    far = {shard: ReadAhead(path, usual) for shard, path in enumerate(paths) if isinstance(path, Placed)}
     seen = {shard: _state(path.stat()) for shard, path in enumerate(paths) if isinstance(path, Path)}
 
     def shard_of(place: int) -> int:
