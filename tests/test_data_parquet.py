@@ -113,7 +113,7 @@ def test_threads_read_equal_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         path = tmp_path / f"{codec}.parquet"
         pq.write_table(labelled(range(60)), path, compression=codec, use_dictionary=False, row_group_size=7)
         images = whole(path)
-        order = random.Random(5).choices(range(60), k=400)
+        order = random.Random(5).choices(range(60), k=200)
         with ThreadPoolExecutor(4) as threads:
             assert [number_in(pixels) for pixels in threads.map(images.read, order)] == order
 

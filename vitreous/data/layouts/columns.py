@@ -133,6 +133,12 @@ def find_columns(schema: Any, features: Mapping[str, Any], where: str, group_by:
     Raises:
         DataError: it cannot be told; all columns are named.
     """
+    try:
+        names, _ = schema.names, [_children(field.type) for field in schema]
+    except UnicodeDecodeError as error:
+        raise DataError("the names of columns are damaged", where=where, why=str(error)) from error
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"columns come twice: {some(twice)}", where=where)
     image, kind, parts = _image_column(schema, features, where)
     label, notes = _label_column(schema, features, image, where)
     others = {name: name for name in schema.names if name not in (image, label)}
@@ -217,7 +223,7 @@ def _image_column(
     structs, binaries, paths = {}, [], []
     for field in schema:
         if types.is_struct(field.type):
-            inside = {child.name: child.type for child in field.type}
+            inside = dict(_children(field.type))
             parts = {"bytes"} if "bytes" in inside and _is_binary(types, inside["bytes"]) else set()
             parts |= {"path"} if "path" in inside and _is_text(types, inside["path"]) else set()
             if parts:
@@ -281,6 +287,11 @@ def _only(found: Sequence[str], preferred: Sequence[str], what: str, schema: Any
 
 def _listed(schema: Any) -> str:
     return some([f"{field.name} ({field.type})" for field in schema], 20)
+
+
+def _children(kind: Any) -> list[tuple[str, Any]]:
+    """Name and type of what a struct or a list holds."""
+    return [(kind.field(place).name, kind.field(place).type) for place in range(kind.num_fields)]
 
 
 def _is_feature(feature: object, kind: str) -> bool:

@@ -186,6 +186,7 @@ def _places(arrow: Any, source: Any, column: Any, columns: Columns, file: Path) 
     if columns.kind == "struct":
         column = column.flatten()[[field.name for field in column.type].index("bytes")]
     kinds = {arrow.binary(): np.int32, arrow.large_binary(): np.int64}
+    widths = {arrow.binary(): 4, arrow.large_binary(): 8}
     source.seek(0)
     base = source.read_buffer(1).address
     offsets, sizes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -193,8 +194,10 @@ def _places(arrow: Any, source: Any, column: Any, columns: Columns, file: Path) 
         if not len(chunk):
             continue
         _, ends, data = chunk.buffers() if column.type in kinds else (None, None, None)
-        bounds = np.frombuffer(ends, kinds[column.type]) if ends is not None else np.zeros(0, np.int64)
-        bounds = bounds[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
+        bounds = np.zeros(0, np.int64)
+        if ends is not None and (count := chunk.offset + len(chunk) + 1) * widths[column.type] <= ends.size:
+            bounds = np.frombuffer(ends, kinds[column.type], count)
+        bounds = bounds[chunk.offset :].astype(np.int64)
         start = data.address - base if data is not None and data.size else 0
         if not len(bounds) or not 0 <= start + int(bounds[0]) <= start + int(bounds[-1]) <= source.size():
             raise DataError(

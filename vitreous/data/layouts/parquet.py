@@ -23,6 +23,7 @@ from vitreous.data.layouts.columns import (
     split_in_name,
 )
 from vitreous.data.layouts.found import PART_OF, Asked, Found
+from vitreous.data.layouts.parquet_pages import OtherwiseStoredError
 from vitreous.data.layouts.parquet_rows import KEPT, Group, StoredImages, groups_in
 from vitreous.data.layouts.storage import OpenFile
 from vitreous.data.layouts.table_set import Table, divided, set_of, without_labels
@@ -184,7 +185,7 @@ def _is_ours(path: Path, typed: str) -> bool:
 
 def _opened(paths: Sequence[Path], name: str, group_by: str | None) -> tuple[Table, StoredImages, list[str]]:
     """The rows of some files without their images, what reads these, and what to tell."""
-    schema, _ = _footer(paths[0])
+    schema = _schema(paths[0])
     columns = find_columns(schema, features_in(schema, str(paths[0])), name, group_by)
     wanted = [columns.label, columns.path, columns.group, columns.split]
     projection = list(dict.fromkeys(column for column in wanted if column))
@@ -216,14 +217,15 @@ def _opened(paths: Sequence[Path], name: str, group_by: str | None) -> tuple[Tab
     )
     label = f"labels in `{columns.label}`"
     said = f"{name}: {len(paths):,} Parquet file{'s' * (len(paths) > 1)}, images in `{columns.image}`, {label}"
-    notes = [said, *(f"{name}: {note}" for note in columns.notes), *_slow(groups, name)]
-    return table, StoredImages(paths, states, groups, columns.content or ""), notes
+    stored = StoredImages(paths, states, groups, columns.content or "")
+    notes = [said, *(f"{name}: {note}" for note in columns.notes), *_slow(stored, groups, name)]
+    return table, stored, notes
 
 
-def _slow(groups: Sequence[Group], name: str) -> list[str]:
+def _slow(stored: StoredImages, groups: Sequence[Group], name: str) -> list[str]:
     """What to say of row groups that are decoded whole for one image, and of which not all can be kept."""
-    large = max((group.size for group in groups if group.codec not in ("UNCOMPRESSED", "SNAPPY")), default=0)
-    if large <= _LARGE_GROUP or sum(group.size for group in groups) <= KEPT:
+    large = max((group.size for group in groups), default=0)
+    if large <= _LARGE_GROUP or sum(group.size for group in groups) <= KEPT or not stored.decodes_whole():
         return []
     return [
         f"{name}: images lie compressed in row groups of up to {large / 2**20:,.0f} MB, which makes shuffled reading"
@@ -231,12 +233,12 @@ def _slow(groups: Sequence[Group], name: str) -> list[str]:
     ]
 
 
-def _footer(path: Path) -> tuple[Any, Any]:
-    """A file's schema and metadata."""
+def _schema(path: Path) -> Any:
+    """A file's schema."""
     arrow = pyarrow_for(str(path))
     try:
         with arrow.parquet.ParquetFile(path) as file:
-            return file.schema_arrow, file.metadata
+            return file.schema_arrow
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
@@ -247,9 +249,9 @@ def _small(
     """A file's columns but the images, its row groups, and its state."""
     arrow = pyarrow_for(str(path))
     try:
-        state = OpenFile(path).state
+        opened = OpenFile(path)
         with arrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            schema, metadata = file.schema_arrow, file.metadata
+            schema = file.schema_arrow
             for name in {columns.image, columns.label, columns.group, columns.split} - {None}:
                 if name not in schema.names or schema.field(name).type != expected.field(name).type:
                     raise DataError(
@@ -259,12 +261,20 @@ def _small(
                         f" elsewhere {expected.field(name).type}",
                     )
             small = file.read(columns=projection, use_threads=False).replace_schema_metadata()
-            groups = groups_in(metadata, columns.content, place) if columns.content else []
+            small.validate(full=True)  # texts that are none would be met later
+            level = _max_level(schema.field(columns.image))
+            groups = groups_in(opened, columns.content, level, place) if columns.content else []
             if groups and sum(group.rows for group in groups) != small.num_rows:
                 raise ValueError("its columns are of different lengths")
-            return small, groups, state
-    except (arrow.ArrowException, OSError, ValueError, LookupError) as error:
+            return small, groups, opened.state
+    except (arrow.ArrowException, OtherwiseStoredError, OSError, ValueError, LookupError) as error:
         raise _damaged(path, error) from error
+
+
+def _max_level(image: Any) -> int:
+    """The largest definition level of the images' bytes: one for each thing that may be null."""
+    inside = [image.type.field(place) for place in range(image.type.num_fields)]
+    return sum(bool(field.nullable) for field in (image, *inside) if field is image or field.name == "bytes")
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

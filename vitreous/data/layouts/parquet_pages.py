@@ -20,6 +20,7 @@ _LARGEST_HEADER = 2**20
 _DEEPEST = 8  # structs within structs; the format has three
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_2 = 0, 2, 3
 PLAIN, RLE = 0, 3
+DICTIONARY_CODED = (2, 8)
 
 
 class OtherwiseStoredError(Exception):
@@ -43,19 +44,51 @@ def places_of_values(
         OSError: the file cannot be read.
     """
     offsets, sizes = np.zeros(rows, np.int64), np.full(rows, -1, np.int64)
+    entries = None
     row, at = 0, start
     while row < rows:
         header, body = page_header(read, at, end)
-        size, kind = header.get(3), header.get(1)
+        size = header.get(3)
         if not isinstance(size, int) or not 0 <= size <= end - body or size != header.get(2):
             raise OtherwiseStoredError("a page of an impossible size, or compressed")
-        present, values = _present(read, header, body, size, max_level)
+        at = body + size
+        if header.get(1) == DICTIONARY_PAGE and entries is None:
+            entries = _walk(read, body, at, number_in(header, 7, 1))
+            continue
+        present, encoding, values = _present(read, header, body, size, max_level)
         here = np.flatnonzero(present) + row
-        if row + len(present) > rows or kind not in (DATA_PAGE, DATA_PAGE_2):
+        row += len(present)
+        if row > rows:
             raise OtherwiseStoredError("more values than rows")
-        offsets[here], sizes[here] = _walk(read, values, body + size, len(here))
-        row, at = row + len(present), body + size
+        if encoding == PLAIN:
+            offsets[here], sizes[here] = _walk(read, values, at, len(here))
+        elif encoding in DICTIONARY_CODED and entries is not None:
+            codes = dictionary_codes(read(values, at - values), len(here), len(entries[0]))
+            offsets[here], sizes[here] = entries[0][codes], entries[1][codes]
+        else:
+            raise OtherwiseStoredError("another encoding")
     return offsets, sizes
+
+
+def footer(read: Read, size: int) -> dict[int, object]:
+    """A file's metadata by field number, lists and structs within.
+
+    Args:
+        read: of the file.
+        size: of the file, in bytes.
+
+    Raises:
+        OtherwiseStoredError: it is damaged, encrypted, or no Parquet file.
+        OSError: the file cannot be read.
+    """
+    tail = read(max(size - 8, 0), 8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or length > size - 8:
+        raise OtherwiseStoredError("no footer")
+    try:
+        return _struct(read(size - 8 - length, length), 0, _DEEPEST)[0]
+    except (IndexError, struct.error) as error:
+        raise OtherwiseStoredError("the footer is cut off") from error
 
 
 def page_header(read: Read, at: int, end: int) -> tuple[dict[int, object], int]:
@@ -84,28 +117,29 @@ def page_header(read: Read, at: int, end: int) -> tuple[dict[int, object], int]:
 
 def _present(
     read: Read, header: dict[int, object], body: int, size: int, max_level: int
-) -> tuple[Bool[np.ndarray, " n"], int]:
-    """Which rows of a data page have a value, and where the values begin."""
+) -> tuple[Bool[np.ndarray, " n"], int, int]:
+    """Which rows of a data page have a value, how values are encoded, and where they begin."""
     if header.get(1) == DATA_PAGE:
         count, encoding, level_encoding = (number_in(header, 5, field) for field in (1, 2, 3))
-        if encoding != PLAIN or (max_level and level_encoding != RLE):
-            raise OtherwiseStoredError("another encoding")
+        if max_level and level_encoding != RLE:
+            raise OtherwiseStoredError("another encoding of levels")
         if not max_level:
-            return np.ones(count, bool), body
+            return np.ones(count, bool), encoding, body
         length = int.from_bytes(read(body, 4), "little")
         start = body + 4
     elif header.get(1) == DATA_PAGE_2:
         count, encoding, length, repetition = (number_in(header, 8, field) for field in (1, 4, 5, 6))
-        if encoding != PLAIN or repetition:
-            raise OtherwiseStoredError("another encoding")
+        if repetition:
+            raise OtherwiseStoredError("several values in a row")
         start = body
         if not max_level:
-            return np.ones(count, bool), body + length
+            return np.ones(count, bool), encoding, body + length
     else:
         raise OtherwiseStoredError("a page of another kind")
-    if not 0 <= length <= size:
+    if start + length > body + size:
         raise OtherwiseStoredError("levels of an impossible size")
-    return small_numbers(read(start, length), count, max_level.bit_length()) == max_level, start + length
+    levels = small_numbers(read(start, length), count, max_level.bit_length())
+    return levels == max_level, encoding, start + length
 
 
 def number_in(header: dict[int, object], field: int, inner: int) -> int:
@@ -126,13 +160,34 @@ def number_in(header: dict[int, object], field: int, inner: int) -> int:
     return number
 
 
+def dictionary_codes(content: bytes, count: int, entries: int) -> Int[np.ndarray, " n"]:
+    """The places of values in a dictionary, each below the number of its entries.
+
+    Args:
+        content: begins with the width of a number.
+        count: of the values.
+        entries: in the dictionary.
+
+    Raises:
+        OtherwiseStoredError: they are cut off, or lead beyond the dictionary.
+    """
+    if not count:
+        return np.zeros(0, np.int64)
+    if not content or not 0 <= content[0] <= 32:
+        raise OtherwiseStoredError("numbers of an impossible width")
+    codes = small_numbers(content[1:], count, content[0])
+    if codes.max() >= entries:
+        raise OtherwiseStoredError("a code beyond the dictionary")
+    return codes
+
+
 def small_numbers(content: bytes, count: int, width: int) -> Int[np.ndarray, " n"]:
     """Numbers in Parquet's hybrid of runs and packed bits.
 
     Args:
         content: nothing else, but for what follows the last number.
         count: of the numbers.
-        width: bits of a number, 1 to 32.
+        width: bits of a number, 0 to 32.
 
     Raises:
         OtherwiseStoredError: they are cut off.
@@ -202,6 +257,8 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[object, int]
         return content[at : at + size], at + size
     if kind == 12:
         return _struct(content, at, depth - 1)
+    if kind in (9, 10):
+        return _list(content, at, depth)
     simple: dict[int, Callable[[bytes, int], tuple[object, int]]] = {
         3: lambda content, at: (content[at], at + 1),
         4: _zigzag,
@@ -210,8 +267,20 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[object, int]
         7: lambda content, at: (struct.unpack_from("<d", content, at)[0], at + 8),
     }
     if kind not in simple:
-        raise OtherwiseStoredError("a header with a list in it")
+        raise OtherwiseStoredError("a field of an unknown kind")
     return simple[kind](content, at)
+
+
+def _list(content: bytes, at: int, depth: int) -> tuple[list[object], int]:
+    head, at = content[at], at + 1
+    size, kind = head >> 4, head & 15
+    if size == 15:
+        size, at = varint(content, at)
+    found: list[object] = []
+    for _ in range(size):
+        value, at = (content[at] == 1, at + 1) if kind in (1, 2) else _value(content, at, kind, depth)
+        found.append(value)
+    return found, at
 
 
 def _zigzag(content: bytes, at: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ in bytes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import threading
@@ -21,7 +22,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vitreous.data.layouts.columns import pyarrow_for
-from vitreous.data.layouts.parquet_pages import OtherwiseStoredError, places_of_values
+from vitreous.data.layouts.parquet_pages import OtherwiseStoredError, footer, places_of_values
 from vitreous.data.layouts.parquet_snappy import CompressedValues, compressed_values
 from vitreous.data.layouts.storage import OpenFile, nearby
 from vitreous.errors import ImageError
@@ -48,49 +49,51 @@ class Group:
     end: int
     size: int
     """Bytes when decoded."""
-    codec: str
-    """How it is compressed, as pyarrow calls it; empty where nothing but pyarrow can read it."""
     max_level: int
     """The column's largest definition level."""
 
 
-def groups_in(metadata: Any, column: str, file: int) -> list[Group]:
+def groups_in(opened: OpenFile, column: str, max_level: int, file: int) -> list[Group]:
     """The row groups of a file.
 
+    The footer is read here: of a damaged one pyarrow's RowGroupMetaData and ColumnChunkMetaData end the process.
+
     Args:
-        metadata: of pyarrow.
+        opened: the file.
         column: of images, as Parquet names it.
+        max_level: the column's largest definition level.
         file: the file's place among all.
 
     Raises:
+        OtherwiseStoredError: the footer is damaged.
         LookupError: there is no such column.
+        OSError: the file cannot be read.
     """
+    groups = footer(opened.read, opened.size).get(4)
     found = []
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        paths = [group.column(each).path_in_schema for each in range(group.num_columns)]
-        if column not in paths:
-            raise LookupError(f"row group {number} lacks the column {column}")
-        place = paths.index(column)
-        chunk, described = group.column(place), metadata.schema.column(place)
-        starts = [chunk.data_page_offset]
-        if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
-            starts.append(chunk.dictionary_page_offset)
-        found.append(
-            Group(
-                file=file,
-                number=number,
-                rows=group.num_rows,
-                start=min(starts),
-                end=min(starts) + chunk.total_compressed_size,
-                size=chunk.total_uncompressed_size,
-                codec=chunk.compression
-                if chunk.physical_type == "BYTE_ARRAY" and described.max_repetition_level == 0
-                else "",
-                max_level=described.max_definition_level,
+    for number, group in enumerate(groups if isinstance(groups, list) else ()):
+        chunks = _field(group, 1)
+        named = {}
+        for chunk in chunks if isinstance(chunks, list) else ():
+            path = _field(_field(chunk, 3), 3)
+            named[b".".join(each for each in path if isinstance(each, bytes)) if isinstance(path, list) else b""] = (
+                chunk
             )
-        )
+        chunk = _field(named[column.encode()], 3)
+        rows, size, stored, start = _field(group, 3), _field(chunk, 6), _field(chunk, 7), _field(chunk, 9)
+        first = _field(chunk, 11)
+        numbers = [each for each in (rows, size, stored, start) if isinstance(each, int) and 0 <= each < 2**48]
+        if len(numbers) < 4:
+            raise OtherwiseStoredError("a row group that cannot be")
+        rows, size, stored, start = numbers
+        start = min(start, first) if isinstance(first, int) and first > 0 else start
+        found.append(Group(file, number, rows, start, start + stored, size, max_level))
     return found
+
+
+def _field(inside: object, number: int) -> object:
+    """A field of a struct; None where there is none, or no struct."""
+    return inside.get(number) if isinstance(inside, dict) else None
 
 
 class _Uncompressed(NamedTuple):
@@ -151,6 +154,14 @@ class StoredImages:
             why = error.strerror or str(error)
             raise ImageError("the Parquet file cannot be read", where=name, why=why) from error
 
+    def decodes_whole(self) -> bool:
+        """Whether the first row group has to be decoded as a whole for one image.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return bool(self._groups) and self._located(0) is None
+
     def _open(self, place: int) -> OpenFile:
         file = OpenFile(self._paths[place])
         if file.state != self._states[place]:
@@ -167,9 +178,9 @@ class StoredImages:
 
     def _locate(self, group: Group) -> _Uncompressed | CompressedValues | None:
         file, pages = self._opened(group.file), (group.start, group.end, group.rows, group.max_level)
-        if group.codec == "UNCOMPRESSED":
+        with contextlib.suppress(OtherwiseStoredError):
             return _Uncompressed(*places_of_values(nearby(file), *pages))
-        if group.codec == "SNAPPY":
+        with contextlib.suppress(OtherwiseStoredError):
             return compressed_values(file.read, *pages, self._snappy)
         return None
 

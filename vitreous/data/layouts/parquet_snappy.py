@@ -17,10 +17,12 @@ from jaxtyping import Bool, Int
 
 from vitreous.data.layouts.parquet_pages import (
     DATA_PAGE,
+    DICTIONARY_CODED,
     DICTIONARY_PAGE,
     PLAIN,
     RLE,
     OtherwiseStoredError,
+    dictionary_codes,
     number_in,
     page_header,
     small_numbers,
@@ -32,7 +34,6 @@ Decompress = Callable[[bytes, int], bytes]
 """Of Snappy: what was compressed, and how many bytes it was; raises OtherwiseStoredError where it is damaged."""
 
 _BLOCK = 2**16
-_DICTIONARY_CODED = (2, 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +129,8 @@ def compressed_values(
             offset[here], size[here] = _entries(content, behind, len(here))
             page[here] = len(pages)
             pages.append(_Page(body, whole, _blocks(compressed, whole)))
-        elif encoding in _DICTIONARY_CODED and entries is not None:
-            codes = small_numbers(content[behind + 1 :], len(here), content[behind]) if len(here) else here
-            if codes.max(initial=0) >= len(entries[0]):
-                raise OtherwiseStoredError("a code beyond the dictionary")
+        elif encoding in DICTIONARY_CODED and entries is not None:
+            codes = dictionary_codes(content[behind:], len(here), len(entries[0]))
             offset[here], size[here] = entries[0][codes], entries[1][codes]
         else:
             raise OtherwiseStoredError("another encoding")
