@@ -32,6 +32,9 @@ parity: .venv/ready-dev
 	@rm -f .parity.jsonl
 	VITREOUS_PARITY=$(CURDIR)/.parity.jsonl $(BIN)/python -m pytest -q -n 2 tests/test_*parity*.py tests/test_weights_*.py
 	$(BIN)/python tests/parity.py .parity.jsonl
+	@rm -f .preprocessing.jsonl
+	VITREOUS_PREPROCESSING=$(CURDIR)/.preprocessing.jsonl $(BIN)/python -m pytest -q tests/test_picture_families.py
+	$(BIN)/python tests/preprocessing.py .preprocessing.jsonl
 
 bench: .venv/ready-dev
 	$(BIN)/python benchmarks/throughput.py

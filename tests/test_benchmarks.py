@@ -69,6 +69,13 @@ def test_the_index_of_a_thousand_images_and_shards_from_afar(tmp_path: Path) -> 
     assert rows["in a row", True]["requests"] < rows["in a row", False]["requests"] / 16
 
 
+@pytest.mark.slow
+def test_data_runs_beside_its_peers() -> None:
+    done = run_benchmark("data.py", "--quick")
+    assert 0 == done.returncode, done.stderr
+    assert 4 == done.stdout.count("| vitreous, ")
+
+
 @pytest.fixture(scope="module")
 def throughput() -> ModuleType:
     """The script as a module."""

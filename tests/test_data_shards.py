@@ -207,11 +207,11 @@ def test_what_is_no_tar_file_is_told(tmp_path: Path, content: bytes, words: str)
 # ---------------------------------------------------------------- labels
 
 
-def labelled(folder: Path, *samples: dict[str, bytes], shard: str = "0.tar") -> Path:
+def labelled(folder: Path, *samples: dict[str, bytes], shard: str = "0.tar", first: int = 0) -> Path:
     """A shard with one dot for each sample, and its other members by ending."""
     write_tar(folder / shard, [
         (f"{n}.{ending}", content)
-        for n, sample in enumerate(samples)
+        for n, sample in enumerate(samples, first)
         for ending, content in {"png": dot(n), **sample}.items()
     ])  # fmt: skip
     return folder
@@ -508,7 +508,7 @@ def test_bad_images_of_small_shards_are_found_beforehand(tmp_path: Path) -> None
 
 def test_parts_are_matched_by_class_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     labelled(tmp_path, {"cls": b"cat"}, {"cls": b"dog"}, {"cls": b"eel"}, shard="train-0.tar")
-    labelled(tmp_path, {"cls": b"eel"}, {"cls": b"cat"}, shard="val-0.tar")
+    labelled(tmp_path, {"cls": b"eel"}, {"cls": b"cat"}, shard="val-0.tar", first=9)
     splits = open_splits(tmp_path, val=0.2, seed=0)
     assert splits.val is not None
     assert [splits.val.classes[label] for label in splits.val.labels] == ["eel", "cat"]

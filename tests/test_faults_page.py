@@ -8,12 +8,12 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "faults.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| ([ABF]\d+) \| (.*) \|$", PAGE, re.M))
+ROWS = dict(re.findall(r"^\| ([A-F]\d+) \| (.*) \|$", PAGE, re.M))
 
 
 def test_every_fault_has_a_row_with_a_test_of_its_own() -> None:
-    expected = [f"A{n}" for n in range(1, 18)] + [f"B{n}" for n in range(1, 15)] + [f"F{n}" for n in range(1, 11)]
-    assert expected == list(ROWS)
+    there = {"A": range(1, 18), "B": range(1, 15), "C": (8,), "D": range(1, 15), "E": range(1, 14), "F": range(1, 11)}
+    assert [f"{part}{number}" for part, numbers in there.items() for number in numbers] == list(ROWS)
     assert all("::" in row for row in ROWS.values())
 
 

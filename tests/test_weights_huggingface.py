@@ -357,6 +357,10 @@ def test_periods_rounded_to_bfloat16_are_a_difference() -> None:
         ),
         (
             {"image_processor_type": "DeiTImageProcessor", "size": 256, "crop_size": 224},
+            {"image_size": (224, 224), "resize": "squash-cut", "crop_ratio": 224 / 256}, "",
+        ),
+        (
+            {"image_processor_type": "DeiTImageProcessor", "size": {"height": 256, "width": 300}, "crop_size": 224},
             {"image_size": (224, 224), "resize": "cover", "crop_ratio": 224 / 256}, "aspect ratio",
         ),
         ({"size": {"shortest_edge": 448}}, {"image_size": (40, 40), "resize": "cover"}, "does not crop"),

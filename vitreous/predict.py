@@ -89,7 +89,8 @@ class Predictor:
         """What the model says about an image, or a list of them.
 
         Args:
-            image: a path, the bytes of a file, a Pillow image, or (H, W, 3) uint8 RGB; or a list of these.
+            image: a path, the bytes of a file, a Pillow image, (H, W, 3) uint8 RGB, or (3, H, W) floats in [0, 1]; or
+                a list of these.
             top: how many classes to give, the most probable first.
 
         Raises:

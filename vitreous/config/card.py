@@ -16,10 +16,11 @@ class PreprocessConfig:
 
     image_size: Size = (224, 224)
     """What the model is given, (height, width) in pixels."""
-    resize: Literal["cover", "squash"] = "cover"
-    """Keep the aspect ratio and cut the centre out, or squash the whole image into the frame."""
+    resize: Literal["cover", "squash", "squash-cut"] = "cover"
+    """Keep the aspect ratio and cut the centre out; squash the whole image into the frame; or squash it into a larger
+    one and cut the centre out."""
     crop_ratio: float = 0.875
-    """With resize="cover": the part of the resized image's shorter side that the crop keeps, in (0, 1]."""
+    """Where the centre is cut out: the part of the resized image's (shorter) side that the crop keeps, in (0, 1]."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "box", "lanczos"] = "bicubic"
     """Pillow's resampling filter (antialiased when shrinking)."""
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)

@@ -8,8 +8,10 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from vitreous.data.imageset import ImageSet
+from vitreous.data.layouts.imagenet_labels import imagenet_places
 from vitreous.data.words import some
 from vitreous.errors import DataError
 
@@ -18,7 +20,7 @@ def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) ->
     """The same images, labelled by places in `classes`.
 
     A class of `classes` without images is fine; a class with images that is not in `classes` is not. Two spellings of
-    one text in Unicode (é as one sign or two) are one name.
+    one text in Unicode (é as one sign or two) are one name, and so are two of ImageNet's for one class.
 
     Args:
         images: labelled by their own classes.
@@ -28,10 +30,8 @@ def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) ->
     Raises:
         DataError: images belong to an unknown class; likely misspellings are pointed out.
     """
-    places = {unicodedata.normalize("NFC", name): place for place, name in enumerate(classes)}
-    own = [unicodedata.normalize("NFC", name) for name in images.classes]
-    present = [name for name, count in zip(own, images.counts, strict=True) if count]
-    unknown = [name for name in present if name not in places]
+    own, table = tuple(map(_composed, images.classes)), _table(images.classes, classes)
+    unknown = [name for name, place, n in zip(own, table.tolist(), images.counts, strict=True) if n and place < 0]
     if unknown:
         raise DataError(
             f"{images.name} has images of classes that {known_to} does not know: {some(unknown)}",
@@ -40,9 +40,30 @@ def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) ->
         )
     if images.classes == tuple(classes):
         return images
-    table = np.array([places.get(name, -1) for name in own], np.int64)
     targets = images.targets and images.targets.renamed(table, len(classes))
     return dataclasses.replace(images, classes=tuple(classes), labels=table[images.labels], targets=targets)
+
+
+def _table(own: Sequence[str], known: Sequence[str]) -> Int[np.ndarray, " Y"]:
+    """The place in `known` of each name of `own`, -1 for those that are not there.
+
+    Where names are missing, or two classes are called alike, as two cranes are in most published models, both lists may
+    still be ImageNet's in two spellings; then the meaning counts.
+    """
+    own, known = [_composed(name) for name in own], [_composed(name) for name in known]
+    places = {name: place for place, name in enumerate(known)}
+    by_name = np.array([places.get(name, -1) for name in own], np.int64)
+    if (by_name >= 0).all() and len(places) == len(known) and len(set(own)) == len(own):
+        return by_name
+    meant, there = imagenet_places(own), imagenet_places(known)
+    if meant is None or there is None:
+        return by_name
+    place_of = {meaning: place for place, meaning in enumerate(there.tolist())}
+    return np.array([place_of.get(meaning, -1) for meaning in meant.tolist()], np.int64)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _resemblance(unknown: Sequence[str], classes: Sequence[str]) -> str | None:

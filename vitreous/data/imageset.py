@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex, overload
 
@@ -18,6 +18,9 @@ from jaxtyping import Int, UInt8
 from vitreous.data.targets import Targets
 from vitreous.errors import DataError
 from vitreous.results import Failure
+
+
+_PIECE = 10_000  # names written at a time
 
 
 class Names(Sequence[str]):
@@ -201,7 +204,7 @@ def array_set(
         image = pixels[index]
         return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
-    ids = [f"{name}/{number:05d}" for number in range(first, first + len(pixels))]
+    ids = Names(len(pixels), lambda place: f"{name}/{first + place:05d}")
     content = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     return ImageSet(
         name=name,
@@ -223,5 +226,18 @@ def fingerprint(*parts: object) -> str:
     """
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(json.dumps(part, sort_keys=True, default=list).encode() + b"\n")
+        for piece in _as_json(part):
+            digest.update(piece.encode())
+        digest.update(b"\n")
     return digest.hexdigest()
+
+
+def _as_json(part: object) -> Iterator[str]:
+    """A value as json.dumps writes it; long lists piece by piece, so that a million names are never there at once."""
+    if not isinstance(part, Sequence) or isinstance(part, str) or len(part) <= _PIECE:
+        yield json.dumps(part, sort_keys=True, default=list)
+        return
+    for start in range(0, len(part), _PIECE):
+        yield "[" if start == 0 else ", "
+        yield json.dumps(list(part[start : start + _PIECE]), sort_keys=True, default=list)[1:-1]
+    yield "]"

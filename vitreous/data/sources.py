@@ -58,7 +58,7 @@ def open_splits(
     found = recognise(data, Asked(root=root, group_by=group_by, keep_empty=True))
     sets, notes = _parts(found), found.notes
     train = sets["train"]
-    _check_trainable(train)
+    _check_trainable(train, listed=found.listed)
     if folds is not None and "val" in sets:
         raise UsageError(
             "--folds divides images that nobody has divided",
@@ -77,7 +77,7 @@ def open_splits(
     sets, said, failed = tidy(sets, inspect(sets), found.name, bad_images=bad_images, dedupe=dedupe)
     if said:
         notes += said
-        _check_trainable(sets["train"], after=f" once {'unreadable images' if failed else 'copies'} are left out")
+        _check_trainable(sets["train"], listed=found.listed, after=f" once {'unreadable images' if failed else 'copies'} are left out")
     notes += [line for images in sets.values() for line in _census(images)]
     notes += [
         f"{images.name}: {len(checked):,} images were read to see whether all can be; training stops at one that cannot"
@@ -147,10 +147,10 @@ def _parts(found: Found) -> dict[str, ImageSet]:
     return {"train": train, **sets}
 
 
-def _check_trainable(train: ImageSet, after: str = "") -> None:
+def _check_trainable(train: ImageSet, *, listed: bool, after: str = "") -> None:
     """Refuse images from which nothing can be learned."""
     empty = [name for name, count in zip(train.classes, train.counts, strict=True) if not count]
-    if empty:
+    if empty and not listed:
         raise DataError(
             f"no images in {len(empty)} of {len(train.classes)} classes{after}: {some(empty)}",
             where=train.name,

@@ -24,5 +24,6 @@ def natural_key(text: str) -> tuple[object, ...]:
     Args:
         text: a name or a path with `/` between.
     """
-    parts = re.split(r"([0-9]+)", text.casefold())
-    return (tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), text)
+    parts: list[str | int] = list(re.split(r"([0-9]+)", text.casefold()))
+    parts[1::2] = map(int, parts[1::2])
+    return (tuple(parts), text)

@@ -39,7 +39,7 @@ def preprocess(image: UInt8[np.ndarray, "H W 3"], config: PreprocessConfig) -> F
 
 
 def fit(image: UInt8[np.ndarray, "H W 3"], config: PreprocessConfig) -> UInt8[np.ndarray, "h w 3"]:
-    """The image at the model's resolution: resized and cut to its centre ("cover"), or squashed.
+    """The image at the model's resolution: resized and cut to its centre ("cover"), squashed, or both.
 
     Args:
         image: RGB of any size.
@@ -63,7 +63,7 @@ def whole_size(image_size: Size, config: PreprocessConfig) -> Size | None:
         image_size: (height, width) of the decoded image.
         config: as for `fit`.
     """
-    rows, columns = config.image_size if config.resize == "squash" else _covering_size(image_size, config)
+    rows, columns = _resized_size(image_size, config)
     return None if rows * columns > _LARGEST_INTERMEDIATE else (rows, columns)
 
 
@@ -118,21 +118,25 @@ def centre_box(image_size: Size, config: PreprocessConfig) -> Box:
     (height, width), (out_height, out_width) = image_size, config.image_size
     if config.resize == "squash":
         return 0.0, 0.0, float(width), float(height)
-    rows, columns = _covering_size(image_size, config)
+    rows, columns = _resized_size(image_size, config)
     top, left = round((rows - out_height) / 2), round((columns - out_width) / 2)
     y, x = height / rows, width / columns
     right, bottom = min((left + out_width) * x, float(width)), min((top + out_height) * y, float(height))
     return left * x, top * y, right, bottom
 
 
-def _covering_size(image_size: Size, config: PreprocessConfig) -> Size:
+def _resized_size(image_size: Size, config: PreprocessConfig) -> Size:
     """The size an image is resized to before the centre is cut out, rounded as timm rounds it.
 
-    Source: timm/data/transforms_factory.py `transforms_imagenet_eval` (crop mode "center"), which takes torchvision's
-    Resize of the shorter side for square targets and its own ResizeKeepRatio for others.
+    Source: timm/data/transforms_factory.py `transforms_imagenet_eval` (crop modes "center" and "squash"), which takes
+    torchvision's Resize of the shorter side for square targets and its own ResizeKeepRatio for others.
     """
     height, width = image_size
+    if config.resize == "squash":
+        return config.image_size
     rows, columns = (math.floor(side / config.crop_ratio) for side in config.image_size)
+    if config.resize == "squash-cut":
+        return rows, columns
     if rows == columns:
         short, long = min(image_size), max(image_size)
         other = int(rows * long / short)

@@ -129,7 +129,8 @@ def model_facts(card: ModelCard) -> list[tuple[str, str]]:
     elif shape is not None:
         facts = _vit_facts(shape)
     prepare = card.preprocess
-    how = {"cover": f"centre crop, {percent(prepare.crop_ratio)} of the side", "squash": "squashed into the frame"}
+    cut = f"{percent(prepare.crop_ratio)} of the side"
+    how = {"cover": f"centre crop, {cut}", "squash": "squashed into the frame", "squash-cut": f"squashed, {cut}"}
     facts["preprocessing"] = f"{how[prepare.resize]}, {prepare.interpolation}"
     facts["licence"] = card.licence
     return list(facts.items())

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from vitreous import console
+from vitreous.data.feeding.stages import time_stages
+from vitreous.data.feeding.threads import num_cores
 from vitreous.distributed import Group
 from vitreous.errors import VitreousError
 from vitreous.results import EpochRecord
@@ -31,7 +33,7 @@ from vitreous.training.validate import validate, watched
 
 _RECORDS = 40  # lines in metrics.jsonl over a whole run
 _VALIDATIONS = 10  # how many of them carry a score on held-out images, and are printed
-_MUCH_WAITING = 0.5  # share of the time from which on it is worth doing something about
+_MUCH_WAITING = 0.25  # share of the time from which on it is worth doing something about
 
 
 @dataclass
@@ -230,7 +232,7 @@ def _due(done: int, total: int, times: int) -> bool:
 
 def _line(record: EpochRecord) -> str:
     held_out = f"  held-out {record.val_accuracy:6.1%}" if record.val_accuracy is not None else ""
-    waiting = f"  waiting for images {record.waiting:.0%}" if record.waiting > 0.1 else ""
+    waiting = f"  waiting for images {record.waiting:.0%}" if record.waiting > 0.005 else ""
     return (
         f"  step {record.step:>7,}  epoch {record.epoch:6.1f}  loss {record.loss:.4f}"
         f"  train {record.accuracy:6.1%}{held_out}  {record.images_per_second:,.0f} images/s{waiting}"
@@ -238,9 +240,8 @@ def _line(record: EpochRecord) -> str:
 
 
 def _advice(plan: Plan) -> str:
-    """What helps a run that waits for its images."""
-    more = max(16, 2 * (plan.options.workers or 0))
-    return (
-        "  most of the time goes by waiting for images: from a slow disk or network, more threads read faster"
-        f" (--workers {more}); for a busy processor, store the images smaller"
-    )
+    """What helps a run that waits for its images: where their time goes, by a few of them."""
+    options, fast, cores = plan.options, plan.options.decode == "fast", num_cores()
+    stages = time_stages(plan.splits.train, plan.card.preprocess, plan.recipe.augment, fast=fast)
+    said = stages.advice(fast=fast, cached=options.cache != "none", workers=options.workers or cores, cores=cores)
+    return f"  much of the time goes by waiting for images: {said}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from vitreous.model.attention import Attention
 from vitreous.recipe import find_recipe
 from vitreous.training.learning.schedule import warmup_steps
 from vitreous.training.plan import Plan
+
+_FAST = ("simplejpeg", "opencv-python-headless")  # pixels may differ in other versions
 
 
 def describe(plan: Plan, folder: Path | None) -> list[str]:
@@ -82,6 +85,7 @@ def environment(plan: Plan) -> dict[str, str]:
         **({"attention": plan.policy.attention} if attends else {}),
         "micro-batch": str(plan.micro_batch),
         "processes": str(plan.world_size),
+        **({name: version(name) for name in _FAST} if plan.options.decode == "fast" else {}),
     }
 
 

@@ -39,6 +39,8 @@ class Found:
     """By train, val and test, in this order; or {"all": ...} where nothing is divided."""
     notes: list[str] = field(default_factory=list)
     """What was recognised and what was left out, one sentence each."""
+    listed: bool = False
+    """Whether the source says which classes there are, so that one without images here is no mistake."""
 
     def __post_init__(self) -> None:
         self.sets = {part: self.sets[part] for part in PARTS if part in self.sets}

@@ -69,7 +69,7 @@ def find_lists(typed: str, asked: Asked) -> Found | None:
         name = typed if part == "all" else f"{typed} ({part})"
         sets[part] = _as_set(name, lists[part], names, labels, classes)
         notes.append(f"{lists[part].name}: {len(labels):,} images, {len(np.unique(labels)):,} classes")
-    return Found(typed, sets, notes)
+    return Found(typed, sets, notes, listed=True)
 
 
 def read_list(path: Path) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:

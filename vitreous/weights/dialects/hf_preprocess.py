@@ -111,6 +111,9 @@ def _frame(where: str, said: dict[str, Any], kind: str, image_size: Size, notes:
         whole = size_of(where, "size", size)
         if crop is None or crop == whole:
             return {"image_size": whole, "resize": "squash"}
+        ratio = _ratio(crop[0], whole[0])
+        if crop[0] <= whole[0] and whole == tuple(math.floor(side / ratio) for side in crop):
+            return {"image_size": crop, "resize": "squash-cut", "crop_ratio": ratio}
         notes.append(
             f"preprocessing: the processor squashes images to {whole[0]} x {whole[1]} before it cuts out "
             f"{crop[0]} x {crop[1]}; here they keep their aspect ratio"
@@ -170,6 +173,11 @@ def write_preprocess(config: PreprocessConfig) -> dict[str, Any]:
     }
     if config.resize == "squash":
         return {"image_processor_type": "ViTImageProcessor", "size": frame, "do_center_crop": False} | values
-    short = max(math.floor(side / config.crop_ratio) for side in config.image_size)
+    whole = [math.floor(side / config.crop_ratio) for side in config.image_size]
+    if config.resize == "squash-cut":
+        size = {"height": whole[0], "width": whole[1]}
+        cut = {"size": size, "do_center_crop": True, "crop_size": frame}
+        return {"image_processor_type": "CLIPImageProcessor"} | cut | values
+    short = max(whole)
     cover = {"size": {"shortest_edge": short}, "do_center_crop": True, "crop_size": frame}
     return {"image_processor_type": "CLIPImageProcessor"} | cover | values

@@ -294,7 +294,7 @@ def _package(architecture: Architecture, card: ModelCard, form: str) -> Package:
         "mean": list(look.mean),
         "std": list(look.std),
         "interpolation": look.interpolation,
-        "resize_mode": "squash" if look.resize == "squash" else "shortest",
+        "resize_mode": "shortest" if look.resize == "cover" else "squash",
     }
     sidecar = {"model_cfg": model, "preprocess_cfg": preprocess}
     return Package(

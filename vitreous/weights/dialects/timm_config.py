@@ -228,10 +228,12 @@ def preprocessing(known: Stated, config: Architecture) -> tuple[PreprocessConfig
     if not cfg:
         note = f"input: mean {mean}, std {std} and the centre, as timm prepares images for its {kind} models"
     try:
+        kept = float(cfg.get("crop_pct", ratio if small else 1.0))
+        squashed: Literal["squash", "squash-cut"] = "squash-cut" if kept < 1 else "squash"
         return PreprocessConfig(
             image_size=config.image_size,
-            resize="squash" if cfg.get("crop_mode") == "squash" else "cover",
-            crop_ratio=float(cfg.get("crop_pct", ratio if small else 1.0)),
+            resize=squashed if cfg.get("crop_mode") == "squash" else "cover",
+            crop_ratio=kept,
             interpolation=cfg.get("interpolation", "bilinear" if kind == "bit" else "bicubic"),
             mean=_channels(mean, config.in_channels),
             std=_channels(std, config.in_channels),

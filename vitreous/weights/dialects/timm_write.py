@@ -146,7 +146,7 @@ def package(architecture: Architecture, card: ModelCard, form: str) -> Package:
             "input_size": [architecture.in_channels, *architecture.image_size],
             "fixed_input_size": isinstance(architecture, ViTConfig),
             "interpolation": card.preprocess.interpolation,
-            "crop_pct": card.preprocess.crop_ratio if card.preprocess.resize == "cover" else 1.0,
+            "crop_pct": 1.0 if card.preprocess.resize == "squash" else card.preprocess.crop_ratio,
             "crop_mode": "center" if card.preprocess.resize == "cover" else "squash",
             "mean": list(card.preprocess.mean),
             "std": list(card.preprocess.std),
