@@ -22,6 +22,7 @@ UNENDED = "without an end mark"
 _BLOCK = 512
 _RUN = 2**18  # bytes that are looked through at once where members are small
 _SMALL, _PATIENCE = 4096, 16  # that is after so many members in a row of at most so many bytes
+_SULKING = 1000  # and so many more after it was in vain, as where each member has an extended header
 _EXTENSION_LIMIT = 2**20  # bytes of a pax or long-name header, far beyond any real one
 
 _FILES, _FOLDER, _SPARSE = (b"0", b"\0", b"7"), b"5", b"S"
@@ -69,10 +70,10 @@ def members(read: Read, length: int, where: str, left_out: Counter[str]) -> Iter
     while True:
         if small >= _PATIENCE:
             plain, after = _run(read(at, _RUN), at)
-            for member in plain:
-                _check_end(member.name, member.start + member.size, length, where)
-                yield member
-            small, at = (small if len(plain) > _PATIENCE else 0), after
+            if plain:
+                _check_end(plain[-1].name, plain[-1].start + plain[-1].size, length, where)
+                yield from plain
+            small, at = (small if len(plain) > _PATIENCE else -_SULKING), after
         if (entry := _entry(read, at, where)) is None:
             break
         _check_end(entry.name, entry.start + entry.size, length, where)
@@ -111,7 +112,7 @@ def _run(content: bytes, first: int) -> tuple[list[Member], int]:
             break
         starts.append(at)
         sizes.append(size)
-        at += _BLOCK + _padded(max(size, 0))
+        at += _BLOCK + ((size + _BLOCK - 1) & -_BLOCK if size > 0 else 0)
     if not starts:
         return [], first
     blocks = np.frombuffer(content, np.uint8, len(content) // _BLOCK * _BLOCK).reshape(-1, _BLOCK)
@@ -131,13 +132,12 @@ def _run(content: bytes, first: int) -> tuple[list[Member], int]:
     count = len(plain) if plain.all() else int(plain.argmin())
     names = np.ascontiguousarray(headers[:count, :100]).view("S100")[:, 0].tolist()
     texts = _text(b"\n".join(names)).split("\n")  # and with a line end or a zero within a name, not as many as names
-    odd = (
-        place for place, name in enumerate(texts) if name[0] == "/" or name[-1] == "/" or ".." in name or name == "./"
-    )
+    odd = (place for place, name in enumerate(texts) if name[0] == "/" or name[-1] == "/" or ".." in name)
     count = next(odd, count) if len(texts) == count else 0
-    chosen = zip(texts[:count], starts, sizes, strict=False)
     end = starts[count] if count < len(starts) else at
-    return [Member(name.removeprefix("./"), first + start + _BLOCK, size) for name, start, size in chosen], first + end
+    behind = first + _BLOCK
+    chosen = zip(texts[:count], starts, sizes, strict=False)
+    return [Member(name[2:] if name[:2] == "./" else name, behind + start, size) for name, start, size in chosen], first + end
 
 
 def _entry(read: Read, at: int, where: str) -> _Entry | None:
