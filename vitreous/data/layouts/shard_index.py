@@ -39,6 +39,7 @@ State = list[list[str | int]]
 """Path, size in bytes and time of change in nanoseconds of every shard: what the index was made from. Of one on another
 machine, its address without passwords, and what the server says."""
 
+_SMALL_SAMPLE = 2**14  # bytes of samples with which indexing is work rather than waiting
 _WAITING = 8  # threads: reading headers is waiting for a disk, hardly work
 _WAITING_LONG = 32  # or for a network: a photograph's header costs a request
 _FORMAT = 1  # raised when what the cache holds, or how members are understood, changes
@@ -102,22 +103,29 @@ def index_shards(paths: Sequence[Location]) -> ShardIndex:
     remembered = _load(place, state)
     if remembered is not None:
         return remembered
-    parts = []
-    far = any(isinstance(path, Placed) for path in paths)
-    workers = max(_WAITING_LONG if far else _WAITING, num_cores())
-    with (
-        Progress("reading the headers of shards", len(paths), "shards") as progress,
-        closing(in_order(index_shard, paths, workers=workers, ahead=2 * workers)) as indexed,
-    ):
-        for part in indexed:
-            parts.append(part)
-            progress.advance()
+    with Progress("reading the headers of shards", len(paths), "shards") as progress:
+        parts = [index_shard(paths[0])]
+        progress.advance()
+        workers = _workers(paths[0], parts[0])
+        with closing(in_order(index_shard, paths[1:], workers=workers, ahead=2 * workers)) as indexed:
+            for part in indexed:
+                parts.append(part)
+                progress.advance()
     index = _joined(parts)
     # a read-only home costs the same work the next time, never the run
     with contextlib.suppress(OSError, ResourceError):
         place.parent.mkdir(parents=True, exist_ok=True)
         _save(place, state, index)
     return index
+
+
+def _workers(path: Location, first: ShardIndex) -> int:
+    """How many threads to index shards with that are like the first of them."""
+    if isinstance(path, Placed):
+        return _WAITING_LONG
+    if len(first.offsets) and int(first.offsets[-1]) < len(first.offsets) * _SMALL_SAMPLE:
+        return 2  # one works while the other reads: more would only wait for Python's lock
+    return max(_WAITING, num_cores())
 
 
 def index_shard(path: Location) -> ShardIndex:

@@ -137,7 +137,9 @@ def _run(content: bytes, first: int) -> tuple[list[Member], int]:
     end = starts[count] if count < len(starts) else at
     behind = first + _BLOCK
     chosen = zip(texts[:count], starts, sizes, strict=False)
-    return [Member(name[2:] if name[:2] == "./" else name, behind + start, size) for name, start, size in chosen], first + end
+    return [
+        Member(name[2:] if name[:2] == "./" else name, behind + start, size) for name, start, size in chosen
+    ], first + end
 
 
 def _entry(read: Read, at: int, where: str) -> _Entry | None:
