@@ -57,6 +57,7 @@ def test_loading_runs_in_every_format() -> None:
     assert done.stdout.count("| vitreous, ") == 6
 
 
+@pytest.mark.slow
 def test_the_index_of_a_thousand_images_and_shards_from_afar(tmp_path: Path) -> None:
     """Neighbours read from afar come with fewer requests than without read-ahead, and memory does not grow."""
     out = tmp_path / "index.json"
