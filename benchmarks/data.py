@@ -42,7 +42,7 @@ from vitreous.data.feeding.fast import require_fast
 from vitreous.data.feeding.loader import training_batches
 from vitreous.data.feeding.views import Views
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts.folders import class_folders
+from vitreous.data.layouts.folders.folders import class_folders
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # oracles.py imports timm beside a CPU torch
 

@@ -36,10 +36,10 @@ from vitreous.data.feeding.order import batch_members
 from vitreous.data.feeding.threads import in_order
 from vitreous.data.imageset import ImageSet
 from vitreous.data.layouts.found import Asked
-from vitreous.data.layouts.read_ahead import ReadAhead, Shelf
-from vitreous.data.layouts.remote_file import RemoteFile
-from vitreous.data.layouts.shard_index import index_shards
-from vitreous.data.layouts.shards import shard_set
+from vitreous.data.layouts.remote.read_ahead import ReadAhead, Shelf
+from vitreous.data.layouts.remote.remote_file import RemoteFile
+from vitreous.data.layouts.shards.shard_index import index_shards
+from vitreous.data.layouts.shards.shards import shard_set
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
 
@@ -262,7 +262,7 @@ def measure_afar(
     ends = np.cumsum(index.counts)
     rows = []
     with server(folder, delay) as url:
-        from vitreous.data.layouts.address import Address
+        from vitreous.data.layouts.remote.address import Address
 
         for ahead in (False, True):
             for name, order in afar_orders(local, batches).items():

@@ -31,8 +31,7 @@ HUB = "--fetch, --hub-url URL"
 
 SNAPSHOT = {  # changing a line here changes what people and scripts type: it is a decision
     "demo": f"--out DIR, --seed N, --threads N, --dry-run, {COMMON}",
-    "check": "DATA, --no-near, --shuffle-test, --fix FILE, --out DIR, --strict, --seed N, --root DIR"
-    f", {COMMON}",
+    "check": f"DATA, --no-near, --shuffle-test, --fix FILE, --out DIR, --strict, --seed N, --root DIR, {COMMON}",
     "finetune": f"DATA, --model MODEL, --dry-run, {HUB}, {TRAINING}, {COMMON}",
     "pretrain": f"DATA, --model MODEL, --dry-run, {TRAINING}, {COMMON}",
     "resume": f"RUN, --prove, --allow-data-change, {COMMON}",

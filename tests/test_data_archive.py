@@ -24,11 +24,11 @@ from image_files import gradient, plant, png
 from zip_files import Entry, zip_bytes
 
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts import archive
-from vitreous.data.layouts.archive import find_archive, zip_set
-from vitreous.data.layouts.folders import find_folders
+from vitreous.data.layouts.archive import archive
+from vitreous.data.layouts.archive.archive import find_archive, zip_set
+from vitreous.data.layouts.archive.zip_directory import read_directory
+from vitreous.data.layouts.folders.folders import find_folders
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.zip_directory import read_directory
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
 from vitreous.data.words import natural_key

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitreous.data.layouts.arrays import find_arrays
+from vitreous.data.layouts.arrays.arrays import find_arrays
+from vitreous.data.layouts.arrays.npy import stored_in
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.npy import stored_in
 from vitreous.data.sources import open_splits
 from vitreous.errors import DataError
 

@@ -23,7 +23,7 @@ from vitreous.data.augmenting.augment import augment, ground, sample_rng
 from vitreous.data.feeding.cache import ImageCache, free_memory, stamp_of
 from vitreous.data.feeding.loader import training_batches
 from vitreous.data.imageset import ImageSet, array_set
-from vitreous.data.layouts.folders import class_folders
+from vitreous.data.layouts.folders.folders import class_folders
 from vitreous.errors import ImageError
 from vitreous.machine import cache_folder
 

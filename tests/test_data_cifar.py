@@ -20,9 +20,9 @@ import oracles
 import pytest
 
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts.cifar import find_cifar
+from vitreous.data.layouts.arrays.cifar import find_cifar
+from vitreous.data.layouts.arrays.safe_pickle import read_pickled_dict
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.safe_pickle import read_pickled_dict
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
 from vitreous.errors import DataError

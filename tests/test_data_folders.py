@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from image_files import gradient, plant, png
 
-from vitreous.data.layouts.folders import class_folders, split_folders
+from vitreous.data.layouts.folders.folders import class_folders, split_folders
 from vitreous.data.words import natural_key
 from vitreous.errors import DataError
 

@@ -17,7 +17,7 @@ from tar_shards import dot, number_in
 
 from vitreous.data.imageset import ImageSet
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.huggingface import find_saved
+from vitreous.data.layouts.tables.huggingface import find_saved
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
 from vitreous.errors import DataError, ImageError

@@ -13,8 +13,8 @@ import oracles
 import pytest
 
 from vitreous.data.imageset import ImageSet
+from vitreous.data.layouts.arrays.idx import find_idx, read_idx
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.idx import find_idx, read_idx
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_images, open_splits
 from vitreous.errors import DataError

@@ -19,13 +19,13 @@ from image_files import gradient, png
 from PIL import Image
 
 from vitreous.data.classes import match_classes
-from vitreous.data.layouts.devkit import find_truth
-from vitreous.data.layouts.file_table import FileTable
+from vitreous.data.layouts.folders.file_table import FileTable
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.imagenet import find_imagenet
-from vitreous.data.layouts.imagenet_labels import imagenet_place, imagenet_places, imagenet_wnids
-from vitreous.data.layouts.matlab import table_columns
-from vitreous.data.layouts.variants import corruptions, find_real, real_images, real_labels, real_targets
+from vitreous.data.layouts.imagenet.devkit import find_truth
+from vitreous.data.layouts.imagenet.imagenet import find_imagenet
+from vitreous.data.layouts.imagenet.imagenet_labels import imagenet_place, imagenet_places, imagenet_wnids
+from vitreous.data.layouts.imagenet.matlab import table_columns
+from vitreous.data.layouts.imagenet.variants import corruptions, find_real, real_images, real_labels, real_targets
 from vitreous.data.recognise import recognise
 from vitreous.errors import DataError
 from vitreous.pretrained import imagenet_names

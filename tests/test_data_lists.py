@@ -9,7 +9,7 @@ import pytest
 from image_files import gradient, png
 
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.lists import find_lists, read_list
+from vitreous.data.layouts.manifests.lists import find_lists, read_list
 from vitreous.errors import DataError
 
 VTAB = {

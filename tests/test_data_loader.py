@@ -22,7 +22,7 @@ from vitreous.data.feeding.loader import Batch, evaluation_batches, training_bat
 from vitreous.data.feeding.order import batch_members
 from vitreous.data.feeding.threads import at_work, in_order
 from vitreous.data.imageset import ImageSet, array_set
-from vitreous.data.layouts.folders import class_folders
+from vitreous.data.layouts.folders.folders import class_folders
 from vitreous.errors import ImageError, ResourceError
 from vitreous.picture.preprocess import fit
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from image_files import gradient, png
 
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.listed_files import Faults, normal_path
-from vitreous.data.layouts.manifest import find_manifest
-from vitreous.data.layouts.manifest_labels import Cells, labels_from_cells
-from vitreous.data.layouts.manifest_rows import ManifestRow, open_table, write_manifest
+from vitreous.data.layouts.manifests.listed_files import Faults, normal_path
+from vitreous.data.layouts.manifests.manifest import find_manifest
+from vitreous.data.layouts.manifests.manifest_labels import Cells, labels_from_cells
+from vitreous.data.layouts.manifests.manifest_rows import ManifestRow, open_table, write_manifest
 from vitreous.data.sources import open_images, open_splits
 from vitreous.errors import DataError
 

@@ -19,12 +19,12 @@ from table_files import CLASS_LABEL, CLASS_LABELS, IMAGE, NAMES, OLD_CLASS_LABEL
 from tar_shards import dot, number_in
 
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts import parquet, parquet_rows
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.parquet import find_parquet
-from vitreous.data.layouts.parquet_pages import OtherwiseStoredError, places_of_values
-from vitreous.data.layouts.parquet_snappy import compressed_values
 from vitreous.data.layouts.storage import OpenFile
+from vitreous.data.layouts.tables import parquet, parquet_rows
+from vitreous.data.layouts.tables.parquet import find_parquet
+from vitreous.data.layouts.tables.parquet_pages import OtherwiseStoredError, places_of_values
+from vitreous.data.layouts.tables.parquet_snappy import compressed_values
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
 from vitreous.errors import DataError, ImageError, UsageError

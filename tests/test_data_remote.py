@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import sys
 import threading
 import zipfile
@@ -16,19 +17,21 @@ from range_server import RangeServer, serving
 from small_photos import CLASSES
 from tar_shards import dot, number_in, write_shards
 
+from vitreous.config import TrainOptions
 from vitreous.data.feeding.order import batch_members
-from vitreous.data.layouts import remote_file
-from vitreous.data.layouts.address import PACKAGES, Address, find_address, shown
-from vitreous.data.layouts.archive import find_archive
+from vitreous.data.layouts.archive.archive import find_archive
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.read_ahead import ReadAhead, Shelf
-from vitreous.data.layouts.remote import find_remote
-from vitreous.data.layouts.remote_file import RemoteFile, whole
-from vitreous.data.layouts.shards import find_shard_sets
+from vitreous.data.layouts.remote import remote_file
+from vitreous.data.layouts.remote.address import PACKAGES, Address, find_address, shown
+from vitreous.data.layouts.remote.read_ahead import ReadAhead, Shelf
+from vitreous.data.layouts.remote.remote import find_remote
+from vitreous.data.layouts.remote.remote_file import RemoteFile, whole
+from vitreous.data.layouts.shards.shards import find_shard_sets
 from vitreous.data.layouts.storage import Placed
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
 from vitreous.errors import DataError, ImageError, UsageError
+from vitreous.training.asked import asked_facts
 
 SECRET = "SeCrEt"
 
@@ -467,3 +470,12 @@ def test_a_failed_fetch_is_no_lasting_harm(server: RangeServer) -> None:
     with pytest.raises(OSError, match="503"):
         file.read(7, 100)
     assert len(file.read(7, 100)) == 100
+
+
+def test_a_run_never_writes_a_secret_down() -> None:
+    for typed in ("https://me:hidden@example.com/train-0.tar", "s3://photos/train-0.tar?X-Amz-Signature=hidden"):
+        facts = asked_facts("pretrain", typed, "vit-test", TrainOptions())
+        assert facts["data_path"] is None
+        assert "hidden" not in json.dumps(facts)
+    plain = "https://example.com/train-{000..146}.tar"
+    assert asked_facts("pretrain", plain, "vit-test", TrainOptions())["data_path"] == plain

@@ -28,12 +28,12 @@ from vitreous.data.checking.readable import places_to_check
 from vitreous.data.feeding.loader import training_batches
 from vitreous.data.feeding.order import num_lanes
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts import shard_index
-from vitreous.data.layouts.shard_index import index_shard, index_shards
-from vitreous.data.layouts.shard_labels import class_names, classes_of
-from vitreous.data.layouts.shards import find_shards, shard_set
+from vitreous.data.layouts.shards import shard_index
+from vitreous.data.layouts.shards.shard_index import index_shard, index_shards
+from vitreous.data.layouts.shards.shard_labels import class_names, classes_of
+from vitreous.data.layouts.shards.shards import find_shards, shard_set
+from vitreous.data.layouts.shards.tar import Member, members
 from vitreous.data.layouts.storage import OpenFile, nearby
-from vitreous.data.layouts.tar import Member, members
 from vitreous.data.sources import open_images, open_splits
 from vitreous.data.split import hold_out
 from vitreous.errors import DataError, ImageError
@@ -341,7 +341,7 @@ def test_what_is_wrong_with_names_is_told(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(DataError, match=words):
             find_shards(typed)
-    assert refused(tmp_path / "none.tar").what == "there is no such folder"
+    assert refused(tmp_path / "none.tar").what == "there is no such file or folder"
 
 
 def test_class_folders_beside_a_tar_file_stay_class_folders(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_class_with_one_image_is_refused_where_it_must_be_split(tmp_path: Path
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     plant(tmp_path, {"photos/cat": 1})
     error = refused(tmp_path / "photso")
-    assert (error.what, error.where) == ("there is no such folder", str(tmp_path / "photso"))
+    assert (error.what, error.where) == ("there is no such file or folder", str(tmp_path / "photso"))
     assert error.why == f"did you mean {tmp_path / 'photos'}?"
     assert refused("mnist_5k").why == "did you mean mnist-5k?"
     assert refused(tmp_path / "no" / "where").why is None

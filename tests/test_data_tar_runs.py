@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tar_shards import write_tar
 
-from vitreous.data.layouts.shard_index import index_shard
+from vitreous.data.layouts.shards.shard_index import index_shard
+from vitreous.data.layouts.shards.tar import members
 from vitreous.data.layouts.storage import OpenFile, nearby
-from vitreous.data.layouts.tar import members
 from vitreous.errors import DataError
 
 ODD = [

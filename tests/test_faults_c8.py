@@ -23,9 +23,9 @@ from image_files import gradient, png
 from storage_faults import LINUX
 from zip_files import Entry, zip_bytes
 
-from vitreous.data.layouts.archive import zip_set
+from vitreous.data.layouts.archive.archive import zip_set
 from vitreous.data.layouts.found import Asked
-from vitreous.data.layouts.tar import members
+from vitreous.data.layouts.shards.tar import members
 
 PICTURE = png(gradient(5, 7), 2)
 

@@ -32,7 +32,7 @@ from tar_shards import write_shards
 import vitreous as vt
 from vitreous import console
 from vitreous.data.feeding import threads
-from vitreous.data.layouts import folders
+from vitreous.data.layouts.folders import folders
 from vitreous.errors import ResourceError
 from vitreous.model.attention import Form
 from vitreous.model.prepare import Policy, Prepared

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts.imagenet_labels import imagenet_places
+from vitreous.data.layouts.imagenet.imagenet_labels import imagenet_places
 from vitreous.data.words import some
 from vitreous.errors import DataError
 

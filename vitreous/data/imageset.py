@@ -19,7 +19,6 @@ from vitreous.data.targets import Targets
 from vitreous.errors import DataError
 from vitreous.results import Failure
 
-
 _PIECE = 10_000  # names written at a time
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from vitreous.data.imageset import ImageSet, Splits
-from vitreous.data.layouts.archive import find_archive
-from vitreous.data.layouts.arrays import find_arrays
+from vitreous.data.layouts.archive.archive import find_archive
+from vitreous.data.layouts.arrays.arrays import find_arrays
+from vitreous.data.layouts.arrays.cifar import find_cifar
+from vitreous.data.layouts.arrays.idx import find_idx
 from vitreous.data.layouts.builtin import builtin_names, find_builtin
-from vitreous.data.layouts.cifar import find_cifar
-from vitreous.data.layouts.folders import find_folders
+from vitreous.data.layouts.folders.folders import find_folders
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.huggingface import find_saved
-from vitreous.data.layouts.idx import find_idx
-from vitreous.data.layouts.imagenet import find_imagenet
-from vitreous.data.layouts.lists import find_lists
-from vitreous.data.layouts.manifest import find_manifest
-from vitreous.data.layouts.parquet import find_parquet
-from vitreous.data.layouts.remote import find_remote
-from vitreous.data.layouts.shards import find_shard_sets
+from vitreous.data.layouts.imagenet.imagenet import find_imagenet
+from vitreous.data.layouts.manifests.lists import find_lists
+from vitreous.data.layouts.manifests.manifest import find_manifest
+from vitreous.data.layouts.remote.remote import find_remote
+from vitreous.data.layouts.shards.shards import find_shard_sets
+from vitreous.data.layouts.tables.huggingface import find_saved
+from vitreous.data.layouts.tables.parquet import find_parquet
 from vitreous.errors import DataError, UsageError
 
 _LAYOUTS: tuple[Callable[[str, Asked], Found | None], ...] = (
@@ -54,7 +56,7 @@ def recognise(data: str | Path | ImageSet | Splits, asked: Asked) -> Found:
         return Found("the splits given", data.sets)
     if isinstance(data, ImageSet):
         return Found(data.name, {"all": data})
-    typed = str(data)
+    typed = url2pathname(urlsplit(data).path) if isinstance(data, str) and data.startswith("file://") else str(data)
     if isinstance(data, str) and (found := find_builtin(typed, asked)):
         return found
     if asked.root is not None:
@@ -71,13 +73,13 @@ def _unknown(path: Path, typed: str) -> DataError:
             "this is not a data set that can be read",
             where=typed,
             why="a file, and none of the kinds that hold labelled images" if path.is_file() else None,
-            remedy="a folder with one folder per class in it, or another layout of docs/data.md",
+            remedy="a folder with one folder per class in it, a manifest, zip, tar shards, Parquet (see docs/data.md)",
         )
     beside = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
     close = [str(path.parent / name) for name in difflib.get_close_matches(path.name, beside, n=2)]
     close += difflib.get_close_matches(typed, builtin_names(), n=1)
     return DataError(
-        "there is no such folder",
+        "there is no such file or folder",
         where=typed,
         why=f"did you mean {' or '.join(close)}?" if close else None,
         remedy=f"a folder with one folder per class in it, or a built-in set: {', '.join(builtin_names())}",

@@ -77,7 +77,11 @@ def open_splits(
     sets, said, failed = tidy(sets, inspect(sets), found.name, bad_images=bad_images, dedupe=dedupe)
     if said:
         notes += said
-        _check_trainable(sets["train"], listed=found.listed, after=f" once {'unreadable images' if failed else 'copies'} are left out")
+        _check_trainable(
+            sets["train"],
+            listed=found.listed,
+            after=f" once {'unreadable images' if failed else 'copies'} are left out",
+        )
     notes += [line for images in sets.values() for line in _census(images)]
     notes += [
         f"{images.name}: {len(checked):,} images were read to see whether all can be; training stops at one that cannot"

@@ -37,7 +37,7 @@ from vitreous.data.checking.similar import connected, find_near
 from vitreous.data.checking.survey import Survey, survey
 from vitreous.data.imageset import ImageSet, Splits
 from vitreous.data.layouts.found import Asked
-from vitreous.data.layouts.manifest_rows import ManifestRow, write_manifest
+from vitreous.data.layouts.manifests.manifest_rows import ManifestRow, write_manifest
 from vitreous.data.recognise import recognise
 from vitreous.errors import ImageError, UsageError
 from vitreous.files import cannot_write, write_text

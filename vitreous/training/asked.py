@@ -10,6 +10,7 @@ from vitreous import console
 from vitreous.architecture import ResNetConfig, ViTConfig, architecture_from_json
 from vitreous.config import TrainOptions
 from vitreous.data.layouts.builtin import builtin_names
+from vitreous.data.layouts.remote.address import shown
 from vitreous.errors import DataError, UsageError
 from vitreous.pretrained import is_pretrained_name
 from vitreous.schema import to_json
@@ -39,7 +40,7 @@ def asked_facts(verb: Verb, data: Data, model: Model, options: TrainOptions) -> 
         "vitreous": vitreous.__version__,
         "verb": verb,
         "options": to_json(options),
-        "data_path": _lasting(data, data in builtin_names()) if isinstance(data, str | Path) else None,
+        "data_path": _data_path(data) if isinstance(data, str | Path) else None,
         "model": _lasting(model, named) if isinstance(model, str | Path) else None,
         "architecture": to_json(model) if isinstance(model, ViTConfig | ResNetConfig) else None,
     }
@@ -63,8 +64,9 @@ def recorded(facts: dict[str, Any], path: Path, data: Data | None, model: Model 
     model = model if model is not None else facts.get("model")
     if data is None or model is None:
         raise UsageError(
-            "this run was given its images or model as Python objects",
+            "run.json does not say which images or model this run was given",
             where=str(path),
+            why="they were Python objects, or an address with a password or a signature in it",
             remedy=f"vt.resume({str(path)!r}, data=..., model=...)",
         )
     return data, model
@@ -179,6 +181,11 @@ def _data_change(plan: Plan, facts: dict[str, Any], allowed: bool) -> list[dict[
         )
     console.say(f"going on with other images: {what}")
     return [then]
+
+
+def _data_path(data: str | Path) -> str | None:
+    """Where the images lie; None for an address that holds a secret, which is never written down."""
+    return _lasting(data, data in builtin_names()) if shown(str(data)) == str(data) else None
 
 
 def _lasting(named: str | Path, is_name: bool) -> str:

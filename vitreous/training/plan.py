@@ -14,6 +14,7 @@ from torch import nn
 from vitreous.architecture import ResNetConfig, ViTConfig, as_pair
 from vitreous.config import ModelCard, Recipe, TrainOptions
 from vitreous.data.feeding.fast import require_fast
+from vitreous.data.layouts.remote.address import shown
 from vitreous.data.sources import ImageSet, Splits, open_splits
 from vitreous.distributed import Group, World, share
 from vitreous.errors import DataError, UsageError
@@ -155,7 +156,7 @@ def make_plan(
         recipe = dataclasses.replace(recipe, steps=choices["steps"], epochs=None)
     return Plan(
         verb=verb,
-        data=str(data) if isinstance(data, str | Path) else splits.train.name,
+        data=shown(str(data)) if isinstance(data, str | Path) else splits.train.name,
         options=options,
         recipe=recipe,
         splits=splits,

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from vitreous.data.imageset import Splits, array_set
+from vitreous.data.layouts.arrays.idx import read_idx
 from vitreous.data.layouts.found import Asked, Found
-from vitreous.data.layouts.idx import read_idx
 from vitreous.errors import DataError, UsageError
 
 _DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")

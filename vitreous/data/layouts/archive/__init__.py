@@ -1,0 +1,1 @@
+"""Class folders in a zip archive, read in place."""

@@ -1,0 +1,1 @@
+"""Images of one size in one array: NumPy, IDX, CIFAR."""

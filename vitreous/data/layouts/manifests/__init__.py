@@ -1,0 +1,1 @@
+"""A table or a list that names images and what they show."""
