@@ -348,7 +348,7 @@ def test_paths_are_no_addresses(tmp_path: Path) -> None:
     for typed in ("C:\\photos", "photos", "a:b/c", "data::x", "./pipe:x"):
         assert find_address(typed) is None
     write_shards(tmp_path, [3])
-    images = found(f"file://{tmp_path}/000.tar").sets["all"]
+    images = recognise(f"file://{tmp_path}/000.tar", Asked()).sets["all"]
     assert number_in(images.read(2)) == 2
 
 
