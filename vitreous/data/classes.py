@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from vitreous.data.imageset import ImageSet
-from vitreous.data.layouts.imagenet.imagenet_labels import imagenet_places
+from vitreous.data.layouts.imagenet.imagenet_labels import NUM_CLASSES, imagenet_places
 from vitreous.data.words import some
 from vitreous.errors import DataError
 
@@ -47,13 +47,16 @@ def match_classes(images: ImageSet, classes: Sequence[str], *, known_to: str) ->
 def _table(own: Sequence[str], known: Sequence[str]) -> Int[np.ndarray, " Y"]:
     """The place in `known` of each name of `own`, -1 for those that are not there.
 
-    Where names are missing, or two classes are called alike, as two cranes are in most published models, both lists may
-    still be ImageNet's in two spellings; then the meaning counts.
+    Where a thousand are known, and names are missing or two classes are called alike, as two cranes are in most
+    published models, both lists may still be ImageNet's in two spellings; then the meaning counts.
     """
     own, known = [_composed(name) for name in own], [_composed(name) for name in known]
     places = {name: place for place, name in enumerate(known)}
     by_name = np.array([places.get(name, -1) for name in own], np.int64)
-    if (by_name >= 0).all() and len(places) == len(known) and len(set(own)) == len(own):
+    all_clear = (by_name >= 0).all() and len(places) == len(known) and len(set(own)) == len(own)
+    if (
+        all_clear or len(known) != NUM_CLASSES
+    ):  # two spellings of "bee" in somebody's own folders are a slip, not a wish
         return by_name
     meant, there = imagenet_places(own), imagenet_places(known)
     if meant is None or there is None:

@@ -69,6 +69,8 @@ class ImageSet:
     """What names each image on every machine, such as its path below the data folder; by default the ids."""
     shards: tuple[int, ...] = ()
     """How many consecutive images lie beside each other in each large file; empty where images lie apart."""
+    afar: bool = False
+    """Whether images come over a network, so that reading them is mostly waiting."""
     encoded: Callable[[int], bytes] | None = None
     """An image's file as it is stored, undecoded; raises ImageError. None where images are stored as pixels."""
     targets: Targets | None = None

@@ -14,7 +14,7 @@ from vitreous.architecture import Size
 from vitreous.config import PreprocessConfig
 from vitreous.data.classes import match_classes
 from vitreous.data.feeding.loader import evaluation_batches
-from vitreous.data.feeding.threads import num_cores
+from vitreous.data.feeding.threads import num_readers
 from vitreous.data.imageset import ImageSet
 from vitreous.errors import DataError, ImageError
 from vitreous.results import Baseline
@@ -150,7 +150,7 @@ def _drawn(images: ImageSet, seed: int) -> ImageSet:
 def _pixels(images: ImageSet, size: Size) -> tuple[UInt8[np.ndarray, "N h w 3"], Int[np.ndarray, " N"]]:
     """Every image that can be read at one size, and its true class."""
     preprocess = PreprocessConfig(image_size=size, resize="squash", interpolation="box")
-    batches = evaluation_batches(images, preprocess=preprocess, batch_size=256, workers=num_cores())
+    batches = evaluation_batches(images, preprocess=preprocess, batch_size=256, workers=num_readers(images))
     found = [(pixels, images.labels[places]) for places, pixels, _ in batches if len(places)]
     if not found:
         raise DataError("not one of the images can be read", where=images.name)

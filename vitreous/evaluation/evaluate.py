@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from vitreous.console import Progress
 from vitreous.data.classes import match_classes
 from vitreous.data.feeding.loader import evaluation_batches
-from vitreous.data.feeding.threads import num_cores
+from vitreous.data.feeding.threads import num_readers
 from vitreous.data.sources import ImageSet, Splits, open_images
 from vitreous.errors import DataError
 from vitreous.evaluation.metrics import (
@@ -113,7 +113,10 @@ def evaluate(
 def _ask(predictor: Predictor, images: ImageSet) -> _Answers:
     answers = _Answers()
     batches = evaluation_batches(
-        images, preprocess=predictor.preprocess, batch_size=max(_READ, predictor.batch_size), workers=num_cores()
+        images,
+        preprocess=predictor.preprocess,
+        batch_size=max(_READ, predictor.batch_size),
+        workers=num_readers(images),
     )
     with Progress("evaluating", len(images)) as progress:
         for places, pixels, failed in batches:

@@ -12,7 +12,7 @@ from torch import nn
 
 from vitreous import console
 from vitreous.data.feeding.stages import time_stages
-from vitreous.data.feeding.threads import num_cores
+from vitreous.data.feeding.threads import num_cores, num_readers
 from vitreous.distributed import Group
 from vitreous.errors import VitreousError
 from vitreous.results import EpochRecord
@@ -241,7 +241,8 @@ def _line(record: EpochRecord) -> str:
 
 def _advice(plan: Plan) -> str:
     """What helps a run that waits for its images: where their time goes, by a few of them."""
-    options, fast, cores = plan.options, plan.options.decode == "fast", num_cores()
-    stages = time_stages(plan.splits.train, plan.card.preprocess, plan.recipe.augment, fast=fast)
-    said = stages.advice(fast=fast, cached=options.cache != "none", workers=options.workers or cores, cores=cores)
+    options, train, fast = plan.options, plan.splits.train, plan.options.decode == "fast"
+    stages = time_stages(train, plan.card.preprocess, plan.recipe.augment, fast=fast)
+    workers = options.workers or num_readers(train)
+    said = stages.advice(fast=fast, cached=options.cache != "none", workers=workers, cores=num_cores())
     return f"  much of the time goes by waiting for images: {said}"

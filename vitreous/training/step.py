@@ -21,7 +21,7 @@ from torch import Tensor
 from vitreous import console
 from vitreous.data.feeding.cache import ImageCache
 from vitreous.data.feeding.loader import Batch, training_batches
-from vitreous.data.feeding.threads import num_cores
+from vitreous.data.feeding.threads import num_readers
 from vitreous.distributed import Group, share
 from vitreous.errors import ResourceError
 from vitreous.model.prepare import Prepared
@@ -206,7 +206,7 @@ class Engine:
             places=range(place, place + count),
             mates=recipe.mixes,
             repeats=recipe.repeats,
-            workers=self._workers(),
+            workers=plan.options.workers or num_readers(plan.splits.train),
             fast=plan.options.decode == "fast",
             cache=self._cache,
         )
@@ -227,10 +227,6 @@ class Engine:
         if cache is not None and self.group.world.rank == 0:
             console.say(cache.told)
         return cache
-
-    def _workers(self) -> int:
-        """Pictures at hand need little preparing, and a second thread would only get in the arithmetic's way."""
-        return self.plan.options.workers or (1 if self.plan.splits.train.in_memory else num_cores())
 
     def _halve(self, error: BaseException) -> None:
         """Try again with half the micro-batch; the result is that of the undivided batch either way."""

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitreous.data.feeding.loader import evaluation_batches
+from vitreous.data.feeding.threads import num_readers
 from vitreous.data.sources import ImageSet
 from vitreous.distributed import Group
 from vitreous.model.prepare import Prepared
@@ -54,7 +55,10 @@ def _scores(plan: Plan, prepared: Prepared, images: ImageSet) -> list[float]:
     loss, correct, seen = 0.0, 0, 0
     objective = LabelObjective("sigmoid-mean" if images.several else "softmax")
     with torch.no_grad():
-        for indices, pixels, _ in evaluation_batches(images, preprocess=preprocess, batch_size=plan.micro_batch):
+        batches = evaluation_batches(
+            images, preprocess=preprocess, batch_size=plan.micro_batch, workers=num_readers(images)
+        )
+        for indices, pixels, _ in batches:
             if not len(indices):
                 continue
             logits = prepared(torch.from_numpy(normalise(pixels, preprocess)))

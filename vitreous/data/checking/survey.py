@@ -16,7 +16,7 @@ from jaxtyping import Int
 from vitreous.console import Progress
 from vitreous.data.checking.look import LOOK, Look, look_at
 from vitreous.data.checking.remembered import Remembered
-from vitreous.data.feeding.threads import at_work, in_order, num_cores
+from vitreous.data.feeding.threads import at_work, in_order, num_cores, num_readers
 from vitreous.data.imageset import ImageSet
 from vitreous.errors import ImageError
 from vitreous.picture.decode import decode, reason
@@ -70,7 +70,7 @@ def survey(wanted: Mapping[str, tuple[ImageSet, Int[np.ndarray, " n"]]], doing: 
     """
     found = {part: Survey(images, places, np.zeros(len(places), LOOK)) for part, (images, places) in wanted.items()}
     memory = Remembered([each.images.name for each in found.values()])
-    workers, keys = num_cores(), []
+    workers, keys = max([num_cores(), *(num_readers(each.images) for each in found.values())]), []
     with Progress(doing, sum(len(each.asked) for each in found.values())) as progress:
         chunks = (chunk for each in found.values() for chunk in _chunks(each, memory))
         with closing(in_order(_look, chunks, workers=workers, ahead=4 * workers)) as outcomes:

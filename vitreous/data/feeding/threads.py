@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import TypeVar, cast
 
 from vitreous import console
+from vitreous.data.imageset import ImageSet
 from vitreous.errors import ResourceError
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ PATIENCE = 120.0
 TRIES = 3
 """How often a thing is begun, each time by a new thread, before it is given up for good."""
 
+_WAITING = 16  # threads that read from other machines
 _TICK = 1.0  # seconds between two looks at threads that are waited for
 _FAREWELL = 2.0  # seconds that threads have to end with what they are doing
 
@@ -80,6 +82,19 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux, where a container or taskset may allow fewer than there are
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def num_readers(images: ImageSet) -> int:
+    """Threads that prepare images: one for each core, more where they mostly wait, one where pixels are at hand.
+
+    Pictures at hand need little preparing, and a second thread would only get in the arithmetic's way.
+
+    Args:
+        images: to be read.
+    """
+    if images.in_memory:
+        return 1
+    return max(_WAITING, num_cores()) if images.afar else num_cores()
 
 
 def at_work(on: str) -> None:

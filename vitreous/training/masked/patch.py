@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vitreous.architecture import Size, ViTConfig
 from vitreous.config import PreprocessConfig, Recipe
 from vitreous.data.feeding.loader import Batch, evaluation_batches
-from vitreous.data.feeding.threads import num_cores
+from vitreous.data.feeding.threads import num_readers
 from vitreous.data.imageset import ImageSet
 from vitreous.errors import ConfigError
 from vitreous.model.resnet import ResNet
@@ -303,7 +303,7 @@ def held_out_answers(
         batch_size: images per forward pass.
         unread: images that cannot be read are added here.
     """
-    batches = evaluation_batches(images, preprocess=preprocess, batch_size=batch_size, workers=num_cores())
+    batches = evaluation_batches(images, preprocess=preprocess, batch_size=batch_size, workers=num_readers(images))
     for indices, pixels, failed in batches:
         unread += failed
         if not len(indices):

@@ -5,6 +5,7 @@ Names of parts, keys, labels and order are those of the same files on a disk.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Sequence
@@ -45,16 +46,20 @@ def find_remote(typed: str, asked: Asked) -> Found | None:
     refuse_compressed(address.path.name, str(address))
     if urlsplit(address.url).path.endswith("/"):
         address = address.folder.inside("*.tar")
-    if address.path.suffix.lower() == ".tar":
-        return _shards(address)
-    if address.path.suffix.lower() == ".zip":
-        return _archive(address, asked)
-    raise DataError(
-        "data of this kind is not read from afar",
-        where=str(address),
-        why="tar shards and a zip archive are; a manifest, Parquet files and folders of images are not",
-        remedy="tar shards, as in https://HOST/train-{000..146}.tar, or a copy on a disk",
-    )
+    match address.path.suffix.lower():
+        case ".tar":
+            found = _shards(address)
+        case ".zip":
+            found = _archive(address, asked)
+        case _:
+            raise DataError(
+                "data of this kind is not read from afar",
+                where=str(address),
+                why="tar shards and a zip archive are; a manifest, Parquet files and folders of images are not",
+                remedy="tar shards, as in https://HOST/train-{000..146}.tar, or a copy on a disk",
+            )
+    found.sets = {part: dataclasses.replace(images, afar=True) for part, images in found.sets.items()}
+    return found
 
 
 def opened(pattern: Address) -> list[RemoteFile]:
