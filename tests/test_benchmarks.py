@@ -178,6 +178,7 @@ for epoch in (1, 2)[resumed:]:
 """
 
 
+@pytest.mark.slow
 def test_fashion_mnist_goes_on_where_it_was_stopped(timm_train: ModuleType, garments: Path, tmp_path: Path) -> None:
     """A failure of timm carries what was said; the second time only the rest is trained, and the table is written.
 
@@ -209,6 +210,7 @@ def test_fashion_mnist_goes_on_where_it_was_stopped(timm_train: ModuleType, garm
     assert facts["images"] == {"train": 320, "held_out": 320}
 
 
+@pytest.mark.slow
 def test_masked_patch_runs(timm_train: ModuleType, garments: Path, tmp_path: Path) -> None:  # noqa: ARG001  its folder
     """All three sides are scored on the same images, and both networks had the same labelled ones and steps."""
     import masked_patch

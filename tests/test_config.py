@@ -231,7 +231,7 @@ def test_configs_are_values() -> None:
         ({"crop_ratio": 0.0}, "crop_ratio must lie in (0, 1], got 0.0"),
         ({"crop_ratio": 1.1}, "crop_ratio must lie in (0, 1], got 1.1"),
         ({"interpolation": "cubic"}, "PreprocessConfig.interpolation must be one of"),
-        ({"resize": "pad"}, "PreprocessConfig.resize must be one of 'cover', 'squash', got 'pad'"),
+        ({"resize": "pad"}, "PreprocessConfig.resize must be one of 'cover', 'squash', 'squash-cut', got 'pad'"),
         ({"mean": (0.5,)}, "must have one entry per channel"),
         ({"std": (0.5, 0.0, 0.5)}, "std above 0"),
     ],

@@ -434,7 +434,7 @@ def test_a_list_as_python_writes_it(tmp_path: Path) -> None:
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """A row takes its name and some numbers: below 150 bytes; a path and a name as Python objects take 300."""
     photos(tmp_path, ("a.png",))
-    count = 300
+    count = 1500
     rows = [(f"{number:06d}.png", "cat") for number in range(count)]
     for name, _ in rows:
         (tmp_path / name).hardlink_to(tmp_path / "a.png")

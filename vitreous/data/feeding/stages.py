@@ -13,6 +13,8 @@ from vitreous.data.feeding import fast as fast_path
 from vitreous.data.imageset import ImageSet
 from vitreous.picture.decode import decode
 
+_PATIENCE = 2.0  # seconds to spend on it; from afar a few images must do
+
 
 @dataclass(frozen=True, slots=True)
 class Stages:
@@ -71,7 +73,7 @@ def time_stages(
     Raises:
         ImageError: an image cannot be read.
     """
-    took = np.zeros(4)
+    took, seen, began = np.zeros(4), 0, time.perf_counter()
     chosen = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int).tolist()
     for index in chosen:
         rng = sample_rng(0, 0, index)
@@ -97,5 +99,8 @@ def time_stages(
         finished(view, rng, augment, preprocess)
         clock.append(time.perf_counter())
         took += np.diff(clock)
-    read, decoding, frame, rest = (1000 * took / len(chosen)).tolist()
+        seen += 1
+        if clock[-1] - began > _PATIENCE:
+            break
+    read, decoding, frame, rest = (1000 * took / seen).tolist()
     return Stages(read, decoding, frame, rest)
