@@ -36,6 +36,9 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self._places)
 
+    def __iter__(self) -> Iterator[str]:
+        return map(self._make, self._places)
+
     @overload
     def __getitem__(self, place: SupportsIndex) -> str: ...
     @overload

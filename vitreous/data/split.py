@@ -248,8 +248,6 @@ def _groups_by(images: ImageSet, rank: np.ndarray) -> Iterator[Int[np.ndarray, "
 
 
 def _ranks(images: ImageSet, seed: int) -> np.ndarray:
-    return np.array([_rank(seed, key) for key in images.keys], dtype="S32")
-
-
-def _rank(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogateescape")).hexdigest()[:32].encode()
+    begin = f"{seed}:".encode()
+    hashes = (hashlib.sha256(begin + key.encode("utf-8", "surrogateescape")).digest() for key in images.keys)
+    return np.fromiter((digest[:16] for digest in hashes), "S16", len(images))

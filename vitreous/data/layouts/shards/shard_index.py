@@ -124,7 +124,7 @@ def _workers(path: Location, first: ShardIndex) -> int:
     if isinstance(path, Placed):
         return _WAITING_LONG
     if len(first.offsets) and int(first.offsets[-1]) < len(first.offsets) * _SMALL_SAMPLE:
-        return 2  # one works while the other reads: more would only wait for Python's lock
+        return 1  # there is hardly a wait for the disk, and more would wait for Python's lock
     return max(_WAITING, num_cores())
 
 
@@ -170,6 +170,7 @@ def _samples(read: Read, length: int, where: str, left_out: Counter[str]) -> tup
     images: dict[str, Member] = {}
     texts: dict[str, str] = {}
     described: dict[str, Member] = {}
+    understood: dict[bytes, str] = {}  # a shard has few labels, written again and again
     for member in members(read, length, where, left_out):
         folder, slash, base = member.name.rpartition("/")
         stem, _, suffix = base.partition(".")
@@ -185,7 +186,10 @@ def _samples(read: Read, length: int, where: str, left_out: Counter[str]) -> tup
             else:
                 images[key] = member
         elif suffix == "cls":
-            texts[key] = _content(read, member, where)
+            content = read(member.start, member.size) if member.size <= _LARGEST_LABEL else b""
+            if content not in understood:
+                understood[content] = _content(read, member, where)
+            texts[key] = understood[content]
         elif suffix == "json":
             described[key] = member
         elif suffix in _PICKLES:
