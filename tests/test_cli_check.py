@@ -95,7 +95,7 @@ def test_names_cannot_harm_the_terminal(capfd: pytest.CaptureFixture[str]) -> No
     ("words", "code", "message"),
     [
         (["check"], 2, "needs DATA"),
-        (["check", "nowhere"], 3, "no such folder"),
+        (["check", "nowhere"], 3, "no such file or folder"),
         (["check", "p", "--seed", "-1"], 2, "--seed"),
         (["check", "p", "--fix", "clean.json"], 2, "CSV"),
     ],

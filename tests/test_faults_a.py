@@ -164,7 +164,7 @@ def test_workers_and_saves_may_differ_in_every_life(
     run = tmp_path / "run"
     lives = [(1, 0.0, lambda: begin(photos, run)), (3, 90.0, lambda: vt.resume(run)), (2, 1.0, lambda: vt.resume(run))]
     for step, (workers, minutes, go) in enumerate(lives):
-        monkeypatch.setattr("vitreous.training.step.num_cores", lambda workers=workers: workers)
+        monkeypatch.setattr("vitreous.training.step.num_readers", lambda _, workers=workers: workers)
         if step:
             edit(run, options__checkpoint_minutes=minutes)
         if step < 2:

@@ -118,7 +118,7 @@ class ImageCache:
         expected = _expected_bytes(images, preprocess, augment, fast)
         if kind == "auto" and expected > limit:
             return None
-        told = f"images are kept in memory: about {min(expected, limit) / 1e9:.1f} GB"
+        told = f"images are kept in memory: about {_size(min(expected, limit))}"
         if expected > limit:
             told += f", room for {limit / expected:.0%} of them"
         return ImageCache(images, _Memory(limit), told)
@@ -199,8 +199,13 @@ def _on_disk(
         reason = error.strerror or str(error)
         console.say(f"images are not kept on disk: {folder}: {reason}; training goes on without")
         return None
-    told = f"images are kept in {store.path}: about {min(expected, size) / 1e9:.1f} GB"
+    told = f"images are kept in {store.path}: about {_size(min(expected, size))}"
     return ImageCache(images, store, told)
+
+
+def _size(number: int) -> str:
+    """Bytes in words."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{max(1, round(number / 1e6)):,} MB"
 
 
 def _ground_key(preprocess: PreprocessConfig, augment: AugmentConfig) -> str:
