@@ -168,6 +168,12 @@ def test_torchvision_reads_the_same(tmp_path: Path) -> None:
             assert list(ours.classes) == theirs.classes
 
 
+def test_bytes_without_a_byte_are_understood() -> None:
+    """Protocol 2 of Python 3 calls for them by the name of their kind."""
+    content = pickle.dumps({b"data": [], b"batch_label": b"", b"filenames": [b"a", b""]}, 2)
+    assert read_pickled_dict(content, "here") == {"data": [], "batch_label": b"", "filenames": [b"a", b""]}
+
+
 def test_binary_files_are_the_same_set(tmp_path: Path) -> None:
     """By CIFAR's own description: (coarse,) label, 3,072 pixels; equal down to the fingerprint."""
     ten, hundred = write_ten(tmp_path / "a"), write_hundred(tmp_path / "b")

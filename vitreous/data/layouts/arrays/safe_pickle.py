@@ -27,6 +27,7 @@ _NAMES = {
     "numpy ndarray": "ndarray",
     "numpy dtype": "dtype",
     "_codecs encode": "encode",
+    "__builtin__ bytes": "bytes",
 }
 """Everything that a pickle may name, as it is written there, and what the interpreter calls it."""
 
@@ -274,6 +275,8 @@ class _Interpreter:
                 self._stack.append(array)
             case "encode", (str(text), "latin1" | "latin-1"):
                 self._stack.append(_latin(text))  # how protocol 2 of Python 3 writes bytes
+            case "bytes", ():
+                self._stack.append(b"")  # and this is how it writes none
             case _:
                 raise _Stop(f"{called.what} is given what it does not take")
 
