@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from vitreous import console
@@ -28,7 +27,7 @@ from vitreous.model.prepare import Prepared
 from vitreous.picture.preprocess import normalise
 from vitreous.training.learning import transfer
 from vitreous.training.learning.mix import mix_of, mixed, mixed_targets
-from vitreous.training.learning.objective import LabelObjective, balanced_weights, smoothed, targets_of
+from vitreous.training.learning.objective import LabelObjective, balanced_weights, wanted
 from vitreous.training.learning.optim import build_optimizer
 from vitreous.training.learning.schedule import learning_rate
 from vitreous.training.masked.patch import masked_loss
@@ -140,23 +139,16 @@ class Engine:
         if recipe.objective == "masked-patch":
             return masked_loss(self._wrapped, part, preprocess, recipe, seed)
         images = torch.from_numpy(normalise(part.images, preprocess))
-        targets = self._targets(part.labels, part.targets)
+        num_classes, smoothing = len(plan.classes), recipe.label_smoothing
+        targets = wanted(part.labels, part.targets, num_classes, smoothing)
         mix = mix_of(seed, part.step, recipe, preprocess.image_size)
         if mix is not None and part.mates is not None and part.mate_labels is not None:
             images = mixed(images, torch.from_numpy(normalise(part.mates, preprocess)), mix)
-            targets = mixed_targets(targets, self._targets(part.mate_labels, part.mate_targets), mix)
+            mates = wanted(part.mate_labels, part.mate_targets, num_classes, smoothing)
+            targets = mixed_targets(targets, mates, mix)
         outputs = self._wrapped(images)
         targets = targets.to(outputs.device)
         return self._objective.loss(outputs, targets), self._objective.correct(outputs.detach(), targets)
-
-    def _targets(
-        self, labels: Int[np.ndarray, " b"], targets: Float32[np.ndarray, "b Y"] | None
-    ) -> Float[Tensor, "b Y"]:
-        """What the model should answer: one class for each image, or what its own targets say."""
-        smoothing = self.plan.recipe.label_smoothing
-        if targets is not None:
-            return smoothed(torch.from_numpy(targets), smoothing)
-        return targets_of(torch.from_numpy(labels), len(self.plan.classes), smoothing)
 
     def make_moments(self) -> None:
         """Give every parameter the moments it will have: a step of length zero, which moves nothing."""

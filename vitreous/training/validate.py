@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from vitreous.data.feeding.loader import evaluation_batches
 from vitreous.data.feeding.threads import num_readers
@@ -17,7 +16,7 @@ from vitreous.distributed import Group
 from vitreous.model.prepare import Prepared
 from vitreous.picture.preprocess import normalise
 from vitreous.training.learning.average import Average
-from vitreous.training.learning.objective import LabelObjective, targets_of
+from vitreous.training.learning.objective import LabelObjective, wanted
 from vitreous.training.masked.patch import validate_masked
 from vitreous.training.plan import Plan
 
@@ -62,18 +61,12 @@ def _scores(plan: Plan, prepared: Prepared, images: ImageSet) -> list[float]:
             if not len(indices):
                 continue
             logits = prepared(torch.from_numpy(normalise(pixels, preprocess)))
-            targets = _targets(images, indices).to(logits.device)
+            rows = None if images.targets is None else images.targets.rows(indices)
+            targets = wanted(images.labels[indices], rows, len(images.classes)).to(logits.device)
             loss += float(objective.loss(logits, targets))
             correct += int(objective.correct(logits, targets))
             seen += len(indices)
     return [loss, correct, seen]
-
-
-def _targets(images: ImageSet, places: Int[np.ndarray, " b"]) -> Float[Tensor, "b Y"]:
-    """One class for each image, or what its own targets say."""
-    if images.targets is not None:
-        return torch.from_numpy(images.targets.rows(places))
-    return targets_of(torch.from_numpy(images.labels[places]), len(images.classes))
 
 
 def watched(plan: Plan, times: int) -> ImageSet:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from vitreous.errors import DataError
@@ -81,14 +82,23 @@ def targets_of(labels: Int[Tensor, " B"], num_classes: int, label_smoothing: flo
     return rows.scatter_(1, labels[:, None].long(), 1.0 - label_smoothing + off)
 
 
-def smoothed(targets: Float[Tensor, "B Y"], label_smoothing: float) -> Float[Tensor, "B Y"]:
-    """Rows of targets with smoothing / Y in every class; of one-hot rows the same as `targets_of` gives.
+def wanted(
+    labels: Int[np.ndarray, " B"],
+    targets: Float32[np.ndarray, "B Y"] | None,
+    num_classes: int,
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, "B Y"]:
+    """What the model should answer: one class for each image, or what the images' own targets say, smoothed alike.
 
     Args:
-        targets: shares of classes, or ones where an image shows a class.
+        labels: class indices.
+        targets: shares of classes, or ones where an image shows a class; None where each image has its label only.
+        num_classes: Y.
         label_smoothing: taken from each and spread over all.
     """
-    return targets * (1.0 - label_smoothing) + label_smoothing / targets.shape[1]
+    if targets is None:
+        return targets_of(torch.from_numpy(labels), num_classes, label_smoothing)
+    return torch.from_numpy(targets) * (1.0 - label_smoothing) + label_smoothing / num_classes
 
 
 def balanced_weights(counts: Int[Tensor, " Y"]) -> Float[Tensor, " Y"]:
