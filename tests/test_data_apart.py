@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vitreous.data.sources import open_splits
-from vitreous.errors import DataError
+from vitreous.errors import DataError, UsageError
 
 
 def write(path: Path, seed: int) -> None:
@@ -67,7 +68,8 @@ def test_copies_and_unreadable_images_are_left_out_together(tmp_path: Path) -> N
     write(tmp_path / "train" / "b" / "x.png", 104)  # train/b/4.png: copies within the part
     splits = open_splits(tmp_path, val=0.2, seed=0, dedupe=True, bad_images="skip")
     assert sorted(splits.train.keys) == ["a/1.png", "a/2.png", "a/4.png", *(f"b/{n}.png" for n in range(5)), "b/x.png"]
-    groups = dict(zip(splits.train.keys, splits.train.groups.tolist(), strict=True))  # type: ignore[union-attr]
+    assert splits.train.groups is not None
+    groups = dict(zip(splits.train.keys, splits.train.groups.tolist(), strict=True))
     assert groups["b/4.png"] == groups["b/x.png"]
     assert len(set(groups.values())) == 8
     assert [Path(failure.path).name for failure in splits.failed] == ["0.png"]
@@ -89,9 +91,19 @@ def test_groups_and_folds_are_asked_for_by_name(tmp_path: Path) -> None:
     sides = [{key[:7] for key in images.keys} for images in (splits.train, splits.val)]
     assert not sides[0] & sides[1]
     assert "whole groups of 6" in splits.notes[-1]
+    with pytest.raises(UsageError, match="--folds and --group-by can only divide"):
+        open_splits(splits, val=0.3, seed=0, folds=3, group_by="film")
     held = []
     for fold in (1, 2, 3):
         splits = open_splits(tmp_path, val=0.2, seed=0, folds=3, fold=fold)
         assert splits.val is not None
         held += list(splits.val.keys)
     assert len(held) == len(set(held)) == 18
+
+
+@pytest.mark.parametrize("how", [{"folds": 3}, {"group_by": "."}])
+def test_what_is_divided_is_not_divided_again(tmp_path: Path, how: dict[str, Any]) -> None:
+    plant(tmp_path, {"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
+    with pytest.raises(UsageError, match="can only divide images that nobody has divided") as caught:
+        open_splits(tmp_path, val=0.2, seed=0, **how)
+    assert caught.value.where == f"{tmp_path}/val"

@@ -1,4 +1,4 @@
-"""From what a person typed as DATA to labelled images: class folders, tar shards, or the name of a built-in set."""
+"""From what a person typed as DATA to the images of a training run, divided and without what would spoil it."""
 
 from __future__ import annotations
 
@@ -53,27 +53,22 @@ def open_splits(
         DataError: the data cannot be trained on; the message says why and what to do.
         UsageError: a built-in set is not installed, or `root` means nothing here.
     """
+    asked_to_divide = [flag for flag, given in (("--folds", folds), ("--group-by", group_by)) if given is not None]
     if isinstance(data, Splits):
+        if asked_to_divide:
+            raise _divided_already(asked_to_divide, "the splits given")
         return data
     found = recognise(data, Asked(root=root, group_by=group_by, keep_empty=True))
     sets, notes = _parts(found), found.notes
     train = sets["train"]
     _check_trainable(train, listed=found.listed)
-    if folds is not None and "val" in sets:
-        raise UsageError(
-            "--folds divides images that nobody has divided",
-            where=sets["val"].name,
-            why="these are held out already",
-            remedy="leave out --folds, or give the folder of the train images alone",
-        )
-    if group_by is not None:
-        sets = {
-            part: images if images.groups is not None else grouped(images, group_by) for part, images in sets.items()
-        }
+    if asked_to_divide and "val" in sets:
+        raise _divided_already(asked_to_divide, sets["val"].name)
+    if group_by is not None and train.groups is None:
+        sets["train"] = train = grouped(train, group_by)
     sets = {part: match_classes(images, train.classes, known_to=train.name) for part, images in sets.items()}
     if "val" not in sets:
         check_divisible(train)
-    has_groups = sets["train"].groups is not None
     sets, said, failed = tidy(sets, inspect(sets), found.name, bad_images=bad_images, dedupe=dedupe)
     if said:
         notes += said
@@ -92,12 +87,13 @@ def open_splits(
         whole = sets["train"]
         if folds is None:
             sets["train"], sets["val"] = hold_out(whole, val, seed)
-            how = f"{val:.0%} of each class"
         else:
             sets["train"], sets["val"] = hold_out_fold(whole, folds, fold, seed)
-            how = f"fold {fold} of {folds}"
-        if whole.groups is not None:
-            how += f", whole groups of {len(np.unique(whole.groups)):,}" if has_groups else ", copies together"
+        how = f"{val:.0%} of each class" if folds is None else f"fold {fold} of {folds}"
+        if train.groups is not None and whole.groups is not None:
+            how += f", whole groups of {len(np.unique(whole.groups)):,}"
+        elif whole.groups is not None:
+            how += ", copies together"
         notes.append(
             f"{whole.name}: {len(sets['train']):,} to learn from, {len(sets['val']):,} held out ({how}, seed {seed})"
         )
@@ -134,6 +130,16 @@ def open_images(data: str | Path | ImageSet | Splits, *, split: str | None = Non
     if notes:
         say(*notes)
     return sets[part]
+
+
+def _divided_already(asked: list[str], held_out: str) -> UsageError:
+    flags = " and ".join(asked)
+    return UsageError(
+        f"{flags} can only divide images that nobody has divided",
+        where=held_out,
+        why="these are held out already",
+        remedy=f"leave out {flags}, or give the folder of the train images alone",
+    )
 
 
 def _parts(found: Found) -> dict[str, ImageSet]:
