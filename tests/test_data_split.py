@@ -212,6 +212,11 @@ def test_a_group_with_all_of_a_class_is_never_held_out() -> None:
         hold_out_fold(films({"a": [6], "b": [0, 5]}), 2, 1, 0)
 
 
+def test_few_per_class_are_so_many_whatever_their_groups() -> None:
+    few, _ = few_per_class(films({"a": [4, 4], "b": [5, 3]}), 3, 0)
+    assert few.counts.tolist() == [3, 3]
+
+
 def test_copies_join_their_groups() -> None:
     images = dataclasses.replace(named(a=7), groups=np.array([0, 0, 1, 1, 2, 3, 4]))
     joined = together(images, [(1, 2), (4, 6)])

@@ -117,7 +117,8 @@ def few_per_class(images: ImageSet, count: int, seed: int) -> tuple[ImageSet, Im
             where=images.name,
             remedy="ask for fewer images per class",
         )
-    few, others = _choose(images, [count] * len(images.classes), seed)
+    alone = dataclasses.replace(images, groups=None)  # so many of each are wanted, and not whole groups
+    few, others = _choose(alone, [count] * len(images.classes), seed)
     return images.subset(few, f"{images.name} ({count} per class)"), images.subset(others, f"{images.name} (others)")
 
 
