@@ -53,10 +53,9 @@ def _table(own: Sequence[str], known: Sequence[str]) -> Int[np.ndarray, " Y"]:
     own, known = [_composed(name) for name in own], [_composed(name) for name in known]
     places = {name: place for place, name in enumerate(known)}
     by_name = np.array([places.get(name, -1) for name in own], np.int64)
-    all_clear = (by_name >= 0).all() and len(places) == len(known) and len(set(own)) == len(own)
-    if (
-        all_clear or len(known) != NUM_CLASSES
-    ):  # two spellings of "bee" in somebody's own folders are a slip, not a wish
+    if len(known) != NUM_CLASSES:  # two spellings of "bee" in somebody's own folders are a slip, not a wish
+        return by_name
+    if (by_name >= 0).all() and len(places) == len(known) and len(set(own)) == len(own):
         return by_name
     meant, there = imagenet_places(own), imagenet_places(known)
     if meant is None or there is None:

@@ -16,9 +16,7 @@ from torch import Tensor
 from vitreous.architecture import Size
 from vitreous.config import Recipe
 
-_PURPOSE = (
-    3  # sets this stream apart from those of order and augmentation (data/feeding/order.py, data/augmenting/augment.py)
-)
+_PURPOSE = 3  # sets this stream apart from those of order (data/feeding) and augmentation (data/augmenting)
 
 Rectangle = tuple[int, int, int, int]
 """(top, bottom, left, right) in pixels; rows top..bottom-1 and columns left..right-1."""
