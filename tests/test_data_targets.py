@@ -120,6 +120,13 @@ def test_a_model_learns_several_labels_of_an_image(trained: vt.Run) -> None:
     assert found.seen == 48
 
 
+def test_the_page_says_what_right_means(trained: vt.Run) -> None:
+    page = Path(trained.result.report).read_text(encoding="utf-8")
+    assert "to say which of 3 classes an image shows" in page
+    assert "the surest answer is one of theirs" in page
+    assert "mean average precision" in page
+
+
 def test_each_class_is_answered_for_itself(trained: vt.Run) -> None:
     predictor = vt.Predictor(trained.result.model)
     assert predictor.card.answers == "several"

@@ -105,6 +105,7 @@ def _run_links(report: RunReport) -> list[tuple[str, str]]:
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "score": percent(evaluation.top1).rstrip("%").strip(),
+        "several": evaluation.mean_average_precision is not None,
         "seen": evaluation.seen,
         "interval": evaluation.interval,
         "strip": interval_strip(evaluation.top1, evaluation.interval),

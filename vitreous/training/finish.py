@@ -169,8 +169,13 @@ def run_report(
     """
     classes = len(plan.classes)
     began = "random weights" if plan.random else plan.source
+    aim = (
+        f"say which of {classes} classes an image shows"
+        if card.answers == "several"
+        else f"tell {classes} classes apart"
+    )
     summary = (
-        f"{plan.source} {'trained from scratch' if plan.random else 'fine-tuned'} to tell {classes} classes apart on "
+        f"{plan.source} {'trained from scratch' if plan.random else 'fine-tuned'} to {aim} on "
         f"{len(plan.splits.train):,} images, in {console.duration(result.seconds)} on {plan.policy.device}, "
         f"starting from {began}."
     )
