@@ -94,9 +94,12 @@ def equal_rows(values: np.ndarray) -> Iterator[Int[np.ndarray, " k"]]:
         values: of a kind that can be sorted.
     """
     order = np.argsort(values, kind="stable")
-    borders = np.flatnonzero(values[order][1:] != values[order][:-1]) + 1
-    groups = [rows for rows in np.split(order, borders) if len(rows) > 1] if len(values) else []
-    yield from sorted(groups, key=lambda rows: int(rows[0]))
+    ranked = values[order]
+    starts = np.concatenate([[0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1])
+    counts = np.diff(starts, append=len(values))
+    starts, counts = starts[counts > 1], counts[counts > 1]
+    for group in np.argsort(order[starts]).tolist():
+        yield order[starts[group] : starts[group] + counts[group]]
 
 
 def label_of(images: ImageSet, place: int) -> str:

@@ -43,7 +43,6 @@ def find_odd(surveys: Mapping[str, Survey]) -> list[OddImage]:
         seen, looks = one.seen, one.looks[one.seen]
         height, width = looks["height"].astype(np.int64), looks["width"].astype(np.int64)
         short, long = np.minimum(height, width), np.maximum(height, width)
-        shaped = np.char.add(np.char.add(width.astype(str), " x "), height.astype(str)) if len(seen) else height
         signs = {
             "tiny": (short < TINY) & (not small),
             "narrow": long > _NARROW * short,
@@ -53,7 +52,7 @@ def find_odd(surveys: Mapping[str, Survey]) -> list[OddImage]:
         }
         for kind, mask in signs.items():
             for row in np.flatnonzero(mask).tolist():
-                place, what = int(one.asked[seen[row]]), f"{shaped[row]} pixels"
+                place, what = int(one.asked[seen[row]]), f"{width[row]} x {height[row]} pixels"
                 if kind == "animated":
                     what = f"{int(looks['frames'][row])} pictures, of which the first counts"
                 elif kind == "misnamed":
