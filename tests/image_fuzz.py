@@ -10,16 +10,15 @@ import faulthandler
 import io
 import json
 import random
-import re
 import struct
 import sys
 import time
 import warnings
 import zlib
-from pathlib import Path
 
 import numpy as np
 from image_files import exif, gradient, icc, png, tiff
+from peak_memory import peak_memory
 from PIL import Image
 
 from vitreous.errors import ImageError
@@ -134,7 +133,5 @@ if __name__ == "__main__":
         with contextlib.suppress(ImageError):
             describe(case)
         slowest = max(slowest, time.perf_counter() - begin)
-    # getrusage would tell the peak of the process that started this one, where that was larger
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
     seconds = time.perf_counter() - start
-    print(json.dumps({"decoded": decoded, "slowest": slowest, "peak_mb": peak / 1024, "seconds": seconds}))
+    print(json.dumps({"decoded": decoded, "slowest": slowest, "peak_mb": peak_memory() / 2**20, "seconds": seconds}))
