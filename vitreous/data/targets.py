@@ -39,9 +39,10 @@ class Targets:
     def main(self) -> Int[np.ndarray, " N"]:
         """The class of each image's largest number, the first of equals; 0 for an image that shows none."""
         found = np.zeros(len(self), np.int64)
-        for place, (start, end) in enumerate(zip(self._starts, self.ends, strict=True)):
-            if end > start:
-                found[place] = self.classes[start + int(np.argmax(self.weights[start:end]))]
+        rows, entries = self._entries(np.arange(len(self)))
+        order = np.lexsort((entries, -self.weights, rows))
+        shown, first = np.unique(rows[order], return_index=True)
+        found[shown] = self.classes[order[first]]
         return found
 
     def rows(self, places: Int[np.ndarray, " n"]) -> Float32[np.ndarray, "n Y"]:
@@ -51,9 +52,8 @@ class Targets:
             places: of the images.
         """
         table = np.zeros((len(places), self.num_classes), np.float32)
-        starts, ends = self._starts[places], self.ends[places]
-        for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            table[row, self.classes[start:end]] = self.weights[start:end]
+        rows, entries = self._entries(places)
+        table[rows, self.classes[entries]] = self.weights[entries]
         return table
 
     def subset(self, places: Int[np.ndarray, " n"]) -> Targets:
@@ -62,11 +62,9 @@ class Targets:
         Args:
             places: of the images.
         """
-        starts, ends = self._starts[places], self.ends[places]
-        entries = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)] or [np.arange(0)])
-        return Targets(
-            np.cumsum(ends - starts), self.classes[entries], self.weights[entries], self.num_classes, self.soft
-        )
+        rows, entries = self._entries(places)
+        ends = np.cumsum(np.bincount(rows, minlength=len(places)))
+        return Targets(ends, self.classes[entries], self.weights[entries], self.num_classes, self.soft)
 
     def renamed(self, table: Int[np.ndarray, " Y"], num_classes: int) -> Targets:
         """The same with other places for the classes.
@@ -85,9 +83,13 @@ class Targets:
             found.update(array.astype(kind).tobytes())
         return found.hexdigest()
 
-    @property
-    def _starts(self) -> Int[np.ndarray, " N"]:
-        return np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends
+    def _entries(self, places: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " e"], Int[np.ndarray, " e"]]:
+        """The entries of some images, one image's behind the other's, and for each of them which image it is."""
+        starts = np.where(places > 0, self.ends[places - 1], 0)
+        counts = self.ends[places] - starts
+        rows = np.repeat(np.arange(len(places)), counts)
+        before = np.cumsum(counts) - counts
+        return rows, np.arange(len(rows)) + np.repeat(starts - before, counts)
 
 
 def targets_from(rows: Sequence[Mapping[int, float]], num_classes: int, *, soft: bool) -> Targets:
