@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -18,63 +19,38 @@ from markupsafe import Markup, escape
 from vitreous.files import write_text
 from vitreous.report import views
 from vitreous.report.card import model_card as model_card
-from vitreous.report.check import CheckReport, check_view
-from vitreous.report.content import DemoReport, RunReport
+from vitreous.report.check import check_view
+from vitreous.report.content import RunReport
 from vitreous.report.figure import bar
 from vitreous.report.masked import MaskedReport, masked_card, masked_view
 from vitreous.report.words import clean, count, name, percent, sentence
 
+Report = TypeVar("Report")
 
-def write_run_report(path: str | Path, report: RunReport) -> Path:
-    """Write the page of a training run, whole or not at all, and give its path.
 
-    Args:
-        path: of the HTML file; its folder exists.
-        report: what to show.
+def _page(template: str, view: Callable[[Report], dict[str, Any]]) -> Callable[[str | Path, Report], Path]:
+    """A function that writes one kind of page, whole or not at all, and gives the path of its file.
 
-    Raises:
-        ResourceError: the file cannot be written.
+    It takes that path, in a folder that exists, and what to show. A file that cannot be written is a ResourceError.
     """
-    return _written(path, _render("run.html.j2", views.run_view(report)))
+
+    def write(path: str | Path, report: Report) -> Path:
+        return _written(path, _render(template, view(report)))
+
+    return write
 
 
-def write_demo_report(path: str | Path, report: DemoReport) -> Path:
-    """Write the page of the demo, whole or not at all, and give its path.
+write_run_report = _page("run.html.j2", views.run_view)
+"""Write the page of a training run."""
 
-    Args:
-        path: of the HTML file; its folder exists.
-        report: what to show.
+write_demo_report = _page("demo.html.j2", views.demo_view)
+"""Write the page of the demo."""
 
-    Raises:
-        ResourceError: the file cannot be written.
-    """
-    return _written(path, _render("demo.html.j2", views.demo_view(report)))
+write_masked_report = _page("masked.html.j2", masked_view)
+"""Write the page of a run of masked patch prediction."""
 
-
-def write_masked_report(path: str | Path, report: MaskedReport) -> Path:
-    """Write the page of a run of masked patch prediction, whole or not at all, and give its path.
-
-    Args:
-        path: of the HTML file; its folder exists.
-        report: what to show.
-
-    Raises:
-        ResourceError: the file cannot be written.
-    """
-    return _written(path, _render("masked.html.j2", masked_view(report)))
-
-
-def write_check_report(path: str | Path, report: CheckReport) -> Path:
-    """Write the page of a check of data, whole or not at all, and give its path.
-
-    Args:
-        path: of the HTML file; its folder exists.
-        report: what to show.
-
-    Raises:
-        ResourceError: the file cannot be written.
-    """
-    return _written(path, _render("check.html.j2", check_view(report)))
+write_check_report = _page("check.html.j2", check_view)
+"""Write the page of a check of data."""
 
 
 def write_model_card(path: str | Path, report: RunReport | MaskedReport) -> Path:
