@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from vitreous.data.checking.before_training import Inspection
 from vitreous.data.checking.copies import Copies, Spot, label_of
-from vitreous.data.checking.readable import unreadable_error
+from vitreous.data.checking.readable import first_few, unreadable_error
 from vitreous.data.imageset import ImageSet
 from vitreous.data.split import together
 from vitreous.errors import DataError
@@ -77,12 +77,10 @@ def _now_at(kept: Int[np.ndarray, " n"], places: list[int]) -> list[int]:
 
 def _leak(across: list[Copies], sets: Mapping[str, ImageSet], where: str) -> DataError:
     pairs = [" = ".join(_named(sets, spot) for spot in group.spots[:3]) for group in across[:_SHOWN]]
-    if len(across) > _SHOWN:
-        pairs.append(f"... and {len(across) - _SHOWN:,} more")
     return DataError(
         f"{len(across):,} pictures lie in more than one part, so that the score would be too good",
         where=where,
-        why="\n        ".join(pairs),
+        why=first_few(pairs, len(across)),
         remedy="--dedupe leaves them out of the part that learns; `vitreous check` shows them",
     )
 

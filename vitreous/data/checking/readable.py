@@ -27,6 +27,17 @@ def places_to_check(images: ImageSet) -> Int[np.ndarray, " n"]:
     return np.sort(np.random.default_rng(_SEED).permutation(len(images))[:_SAMPLE])
 
 
+def first_few(lines: Sequence[str], total: int) -> str:
+    """The first of many finds below each other, and how many more there are, as the reason of an error.
+
+    Args:
+        lines: one for each of the first finds.
+        total: of all finds.
+    """
+    more = [f"... and {total - len(lines):,} more"] if total > len(lines) else []
+    return "\n        ".join([*lines, *more])
+
+
 def unreadable_error(failures: Sequence[Failure], total: int, where: str) -> DataError:
     """The error that names images that cannot be read: the first ten, and how many more.
 
@@ -35,12 +46,9 @@ def unreadable_error(failures: Sequence[Failure], total: int, where: str) -> Dat
         total: images looked at.
         where: the data.
     """
-    listed = [f"{failure.path}: {failure.reason}" for failure in failures[:_SHOWN]]
-    if len(failures) > _SHOWN:
-        listed.append(f"... and {len(failures) - _SHOWN:,} more")
     return DataError(
         f"{len(failures):,} of {total:,} images cannot be read",
         where=where,
-        why="\n        ".join(listed),
+        why=first_few([f"{failure.path}: {failure.reason}" for failure in failures[:_SHOWN]], len(failures)),
         remedy="mend or remove them, or leave them out with --bad-images skip",
     )
