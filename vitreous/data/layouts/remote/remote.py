@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from vitreous.data.feeding.threads import in_order
@@ -19,14 +17,13 @@ from vitreous.data.layouts.found import PART_OF, Asked, Found
 from vitreous.data.layouts.remote.address import WEB, Address, find_address, shown
 from vitreous.data.layouts.remote.read_ahead import ReadAhead
 from vitreous.data.layouts.remote.remote_file import RemoteFile, listed, whole
-from vitreous.data.layouts.shards.shard_labels import class_names
+from vitreous.data.layouts.shards.shard_labels import CLASS_FILES, names_in
 from vitreous.data.layouts.shards.shards import by_name, expanded, refuse_compressed, shard_set
 from vitreous.data.words import some
 from vitreous.errors import DataError
 
 _WAITING = 32  # threads that wait for servers
 _CLASS_LIST = 2**24  # bytes
-_CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")  # as beside shards on a disk
 _WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 
 
@@ -83,7 +80,9 @@ def opened(pattern: Address) -> list[RemoteFile]:
 
 
 def _shards(pattern: Address) -> Found:
-    parts = by_name(found) if (by_folder := _by_folder(found := opened(pattern))) is None else by_folder
+    found = opened(pattern)
+    by_folder = _by_folder(found)
+    parts = by_name(found) if by_folder is None else by_folder
     classes = {address: _class_names(address) for address in {files[0].address.folder: 0 for files in parts.values()}}
     sets, notes = {}, []
     for part, files in parts.items():
@@ -143,7 +142,7 @@ def _opened(address: Address) -> RemoteFile | None:
 
 def _class_names(folder: Address) -> list[str] | None:
     """All class names, if they are written down in a folder."""
-    for name in _CLASS_FILES:
+    for name in CLASS_FILES:
         address = folder.inside(name)
         try:
             content = whole(address, _CLASS_LIST)
@@ -153,12 +152,7 @@ def _class_names(folder: Address) -> list[str] | None:
             raise _unreadable(address, error) from None
         if _WEB_PAGE.match(content):  # of a server that has one for whatever it has not
             continue
-        with tempfile.TemporaryDirectory() as copied:
-            Path(copied, name).write_bytes(content)
-            try:
-                return class_names(Path(copied))
-            except DataError as error:
-                raise DataError(error.what, where=str(address), why=error.why, remedy=error.remedy) from None
+        return names_in(content, str(address), in_json=address.path.suffix == ".json")
     return None
 
 

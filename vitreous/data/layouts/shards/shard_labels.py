@@ -16,7 +16,8 @@ from jaxtyping import Int
 from vitreous.data.words import natural_key, some
 from vitreous.errors import DataError
 
-_CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")
+CLASS_FILES = ("classes.txt", "classnames.txt", "classes.json")
+"""Where class names may be written down, beside the images; the first that is there counts."""
 
 
 def class_names(*folders: Path) -> list[str] | None:
@@ -28,25 +29,43 @@ def class_names(*folders: Path) -> list[str] | None:
     Raises:
         DataError: the file cannot be understood.
     """
-    path = next((folder / name for folder in folders for name in _CLASS_FILES if (folder / name).is_file()), None)
+    path = next((folder / name for folder in folders for name in CLASS_FILES if (folder / name).is_file()), None)
     if path is None:
         return None
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        told = json.loads(text) if path.suffix == ".json" else text.rstrip().splitlines()
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise DataError("the class names cannot be read", where=str(path), why=str(error)) from error
+    return names_in(content, str(path), in_json=path.suffix == ".json")
+
+
+def names_in(content: bytes, where: str, *, in_json: bool) -> list[str]:
+    """The class names in a file, in the order of the numbers that stand for them.
+
+    Args:
+        content: of the file.
+        where: its path or address, for errors.
+        in_json: whether it is JSON; else there is one name a line.
+
+    Raises:
+        DataError: it cannot be understood.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        told = json.loads(text) if in_json else text.rstrip().splitlines()
+    except (ValueError, RecursionError) as error:
+        raise DataError("the class names cannot be read", where=where, why=str(error)) from error
     if isinstance(told, dict):
         told = _by_number(told)
     if not isinstance(told, list) or not all(isinstance(name, str) and name.strip() for name in told):
         raise DataError(
             "these are no class names",
-            where=str(path),
+            where=where,
             remedy='one name a line; in JSON a list of names, or {"cat": 0, "dog": 1}, or {"0": "cat", "1": "dog"}',
         )
     names = [unicodedata.normalize("NFC", name.strip()) for name in told]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"class names come twice: {some(twice)}", where=str(path))
+        raise DataError(f"class names come twice: {some(twice)}", where=where)
     return names
 
 
