@@ -70,7 +70,8 @@ def described(config: PreprocessConfig) -> str:
         config: any.
     """
     height, width = config.image_size
-    how = "squash" if config.resize == "squash" else f"cover, {config.crop_ratio:.4g} of it"
+    first = "cover" if config.resize == "cover" else "squash"
+    how = first if config.resize == "squash" else f"{first}, {config.crop_ratio:.4g} of it"
     return f"{height} x {width} px, {how}, {config.interpolation}"
 
 
