@@ -27,7 +27,7 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "png-a-million-chunks", _png(60, 40, *[(b"prVt", b"")] * 1_000_000)
     yield "jpeg-header", _jpeg(SIDE, SIDE)
     yield "jpeg-markers", _jpeg(60, 40, before=b"\xff\xfe\0\2" * 1_000_000)
-    yield "jpeg-scans", _progressive(8000, 8000, scans=4000)
+    yield "jpeg-scans", progressive(8000, 8000, scans=4000)
     yield "gif-screen", b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + _gif_frame(0, 0, 1, 1)
     yield "gif-extents", b"GIF89a" + struct.pack("<HHBBB", 8, 6, 0, 0, 0) + _gif_frame(65_000, 65_000, 500, 500)
     yield "gif-comments", b"GIF89a" + struct.pack("<HHBBB", 8, 6, 0, 0, 0) + b"\x21\xfe\1a\0" * 1_000_000
@@ -69,16 +69,16 @@ def _jpeg(width: int, height: int, before: bytes = b"") -> bytes:
     return b"\xff\xd8" + before + b"\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame + b"\xff\xd9"
 
 
-def _progressive(width: int, height: int, scans: int) -> bytes:
+def progressive(width: int, height: int, scans: int, before_scan: bytes = b"") -> bytes:
     """Each scan says of all blocks, in runs of 32,767, that nothing follows: little to read, all to go through."""
     quant = b"\xff\xdb\0\x43\0" + b"\1" * 64
     frame = b"\xff\xc2" + struct.pack(">HBHHB", 11, 8, height, width, 1) + b"\1\x11\0"
     table = b"\xff\xc4\0\x14\x10" + b"\1" + bytes(15) + b"\xe0"  # one code, of one bit: a run of 2^14 and 14 bits more
-    blocks = (width // 8) * (height // 8)
+    blocks = -(-width // 8) * -(-height // 8)
     bits = ("0" + "1" * 14) * (blocks // 32767 + 1)
     bits += "1" * (-len(bits) % 8)
     data = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
-    scan = b"\xff\xda\0\x08\1\1\0\1\x3f\0" + data
+    scan = before_scan + b"\xff\xda\0\x08\1\1\0\1\x3f\0" + data
     return b"\xff\xd8" + quant + frame + table + scan * scans + b"\xff\xd9"
 
 

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from image_bombs import progressive
 from image_fuzz import corpus
 from PIL import Image
 
@@ -88,6 +89,33 @@ def test_a_flipped_bit_in_a_png_is_noticed_wherever_it_is() -> None:
         flipped[at] ^= 4
         with pytest.raises(ImageError):
             decode(bytes(flipped))
+
+
+@pytest.mark.parametrize("way", ["jpeg", "progressive"])
+def test_a_film_behind_a_photograph_is_not_taken_for_its_scans(way: str) -> None:
+    """Telephones put one there; among 13 million random bytes there are 200 that begin a scan."""
+    data = file_of(way)
+    assert (decode(data + b"\xff\xda" * 1000) == decode(data)).all()
+
+
+def test_an_end_within_a_comment_hides_no_scans() -> None:
+    comment = b"\xff\xfe\0\4\xff\xd9"
+    assert decode(progressive(W, H, scans=150, before_scan=comment)).shape == (H, W, 3)
+    with pytest.raises(ImageError, match="hundreds of scans"):
+        decode(progressive(W, H, scans=201, before_scan=comment))
+
+
+def test_a_webp_file_of_chunks_without_end_is_named() -> None:
+    data = file_of("webp-lossless")
+    for number in (9, 100_000):
+        canvas = bytes(4) + (W - 1).to_bytes(3, "little") + (H - 1).to_bytes(3, "little")
+        body = b"WEBPVP8X\x0a\0\0\0" + canvas + b"none\0\0\0\0" * number + data[12:]
+        content = b"RIFF" + len(body).to_bytes(4, "little") + body
+        if number == 9:
+            assert (decode(content) == decode(data)).all()
+        else:
+            with pytest.raises(ImageError, match="thousands of chunks"):
+                decode(content)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 from vitreous.errors import ImageError
 from vitreous.picture.decode import decode
 from vitreous.picture.describe import Description, describe
+from vitreous.picture.frames import num_frames
 from vitreous.picture.profile import profile_of
 
 H, W = 24, 40
@@ -77,6 +78,17 @@ def test_directories_in_a_ring_are_counted_once() -> None:
     count = struct.unpack_from("<H", data, 8)[0]
     struct.pack_into("<I", data, 10 + 12 * count, 8)  # the next directory is this one
     assert 1 == describe(bytes(data)).frames
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_block_shorter_than_its_own_length_ends_the_counting(size: int, tmp_path: Path) -> None:
+    """It stands where the index of several pictures would be; Pillow passes over it."""
+    index = b"MPF\0II*\0" + struct.pack("<IHHHII", 8, 1, 0xB001, 4, 1, 5)
+    jpeg = tmp_path / "a.jpg"
+    for length, number in ((len(index) + 2, 5), (size, 1)):
+        jpeg.write_bytes(b"\xff\xd8\xff\xe2" + struct.pack(">H", length) + index)
+        with jpeg.open("rb") as file:
+            assert number == num_frames("JPEG", file)
 
 
 # primaries (x, y) and white: IEC 61966-2-1; SMPTE EG 432-1 with D65; Adobe RGB (1998) encoding; ROMM RGB

@@ -96,7 +96,7 @@ def _mpo(file: BinaryFile) -> int:
     file.seek(2)
     for _ in range(1000):
         marker, size = struct.unpack(">HH", _read(file, 4))
-        if marker == 0xFFDA or not 0xFFC0 <= marker <= 0xFFFE:
+        if marker == 0xFFDA or not 0xFFC0 <= marker <= 0xFFFE or size < 2:
             break
         if marker == 0xFFE2:
             block = _read(file, size - 2)

@@ -8,6 +8,7 @@ that flipped inside a JPEG, GIF, WebP, BMP or TIFF cannot be noticed by anybody:
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 
@@ -15,6 +16,9 @@ from vitreous.errors import ImageError
 from vitreous.picture.structure import MOST_BLOCKS, BinaryFile
 
 _MOST_SCANS = 200  # libjpeg's default for a progressive file is 10, and no script in use has 100
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # those without a length do not matter: restarts, padding
+_BLOCK = 1 << 16
 _ZEROS = 64  # bytes at the end of WebP's data: both its coders write none such
 
 
@@ -31,11 +35,41 @@ def check_intact(kind: str, file: BinaryFile) -> None:
     if kind == "PNG":
         _check_png(file)
     elif kind == "JPEG":
-        file.seek(0)
-        if file.read().count(b"\xff\xda") > _MOST_SCANS:  # never within compressed data, where ff is followed by 00
+        if _may_have_many_scans(file) and _num_scans(file) > _MOST_SCANS:
             raise ImageError("the JPEG file has hundreds of scans", why="decoding it would take minutes")
     elif kind == "WebP":
         _check_webp(file)
+
+
+def _may_have_many_scans(file: BinaryFile) -> bool:
+    """Whether the bytes that begin a scan occur that often, in whatever meaning; quick, and nearly always no."""
+    file.seek(0)
+    found, last = 0, b""
+    while block := file.read(_BLOCK):
+        found += (last + block).count(_SCAN)
+        last = block[-1:]
+    return found > _MOST_SCANS
+
+
+def _num_scans(file: BinaryFile) -> int:
+    """Scans up to the end of the picture, or one more than too many: behind it a telephone's film may follow."""
+    scans = 0
+    file.seek(2)
+    while scans <= _MOST_SCANS and (marker := _next_marker(file)) not in (None, _END):
+        scans += marker == _SCAN
+        file.seek(max(0, int.from_bytes(file.read(2), "big") - 2), io.SEEK_CUR)
+    return scans
+
+
+def _next_marker(file: BinaryFile) -> bytes | None:
+    """The next marker that is not part of compressed data (T.81, B.1.1.2 and B.1.1.5); the file is left behind it."""
+    while len(block := file.read(_BLOCK)) > 1:
+        if found := _MARKER.search(block):
+            file.seek(found.end() - len(block), io.SEEK_CUR)
+            return found.group()
+        if block.endswith(b"\xff"):
+            file.seek(-1, io.SEEK_CUR)
+    return None
 
 
 def _check_png(file: BinaryFile) -> None:
@@ -52,12 +86,16 @@ def _check_png(file: BinaryFile) -> None:
             raise _damaged("PNG", f"the check sum of a chunk {head[4:].decode('ascii', 'replace')!r} is wrong")
         if head[4:] == b"IEND":
             return
+    raise _damaged("PNG", "it is cut into a million pieces")
 
 
 def _check_webp(file: BinaryFile) -> None:
     """The first picture's data does not end in nothing."""
     file.seek(12)
-    while len(head := file.read(8)) == 8:
+    for _ in range(MOST_BLOCKS):
+        head = file.read(8)
+        if len(head) < 8:
+            return  # Pillow names it
         kind, size = struct.unpack("<4sI", head)
         if kind == b"ANMF":
             file.seek(16, io.SEEK_CUR)  # its own header; the frame's chunks follow
@@ -69,6 +107,7 @@ def _check_webp(file: BinaryFile) -> None:
                     raise _damaged("WebP", "its end is nothing but zeros")
             return
         file.seek(size + size % 2, io.SEEK_CUR)
+    raise _damaged("WebP", "thousands of chunks stand before its picture")
 
 
 def _damaged(kind: str, why: str) -> ImageError:
