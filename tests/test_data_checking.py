@@ -7,7 +7,7 @@ import hashlib
 import io
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -67,7 +67,11 @@ def slow_bits(pixels: np.ndarray) -> tuple[int, int]:
     across, down = slow_hash(pixels, 8, 9), slow_hash(pixels, 9, 8)
     right = [int(across[y][x + 1]) - int(across[y][x]) > 1000 for y in range(8) for x in range(8)]
     below = [int(down[y + 1][x]) - int(down[y][x]) > 1000 for y in range(8) for x in range(8)]
-    return tuple(int("".join("01"[bit] for bit in bits), 2) for bits in (right, below))  # type: ignore[return-value]
+    return as_number(right), as_number(below)
+
+
+def as_number(bits: list[bool]) -> int:
+    return int("".join("01"[bit] for bit in bits), 2)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (50, 2), (8, 9), (71, 73), (95, 64)])
@@ -427,9 +431,11 @@ def keyed(keys: list[str]) -> ImageSet:
         (lambda label, film, frame: f"{label}/walk{'abcdefg'[film]}{frame + 1}.jpg", r"([^/]*[^/\d])\d+"),
     ],
 )
-def test_frames_of_films_are_told_with_an_expression_that_works(make: object, pattern: str) -> None:
+def test_frames_of_films_are_told_with_an_expression_that_works(
+    make: Callable[[str, int, int], str], pattern: str
+) -> None:
     films = {"cat": (1, 2, 3), "dog": (4, 5)}
-    keys = [make(label, film, frame) for label in films for film in films[label] for frame in range(9)]  # type: ignore[operator]
+    keys = [make(label, film, frame) for label in films for film in films[label] for frame in range(9)]
     (concern,) = frame_concerns(keyed(keys))
     assert f"--group-by '{pattern}'" in concern.remedy
     assert "45 images look like frames of 5 films" in concern.what
@@ -450,8 +456,8 @@ def test_frames_of_films_are_told_with_an_expression_that_works(make: object, pa
         lambda label, place: f"{label}/{hashlib.md5(f'{label}{place}'.encode()).hexdigest()}.jpg",
     ],
 )
-def test_numbered_photographs_are_no_films(make: object) -> None:
-    assert [] == frame_concerns(keyed([make(label, place) for label in ("cat", "dogs") for place in range(40)]))  # type: ignore[operator]
+def test_numbered_photographs_are_no_films(make: Callable[[str, int], str]) -> None:
+    assert [] == frame_concerns(keyed([make(label, place) for label in ("cat", "dogs") for place in range(40)]))
 
 
 # The shuffle test
