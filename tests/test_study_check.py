@@ -21,7 +21,7 @@ import vitreous as vt
 from vitreous.data.imageset import ImageSet, array_set
 from vitreous.data.sources import open_images
 from vitreous.errors import ResourceError, UsageError
-from vitreous.results import CheckResult, ImageGroup
+from vitreous.results import CheckResult, ImageGroup, ShuffleTest
 from vitreous.schema import to_json
 from vitreous.study import check as room
 from vitreous.study.check import check, free_folder
@@ -164,6 +164,27 @@ def test_a_list_that_cannot_be_written_is_refused_first(tmp_path: Path, name: st
         check(tmp_path / "p.csv", fix=tmp_path / name)
 
 
+def test_a_table_in_the_folder_of_the_data_is_not_written_over(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "p/ant", range(3))
+    write_scenes(tmp_path / "p/bee", range(20, 23))
+    table = tmp_path / "p" / "notes.csv"
+    assert 6 == check(tmp_path / "p", fix=table).kept
+    table.write_text("mine")
+    with pytest.raises(UsageError, match="over the data itself"):
+        check(tmp_path / "p", fix=table)
+    assert "mine" == table.read_text()
+
+
+def test_no_secret_of_an_address_reaches_the_page(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "p/ant", range(2))
+    typed = "vitreous check 'https://name:word@host/a.tar?token=hush77' --no-near"
+    check(tmp_path / "p", out=tmp_path / "out", command=typed)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "a.tar" in page
+    assert "name:word" not in page
+    assert "hush77" not in page
+
+
 def test_images_that_are_no_files_cannot_be_listed(tmp_path: Path) -> None:
     write_striped_shards(tmp_path / "s", "train-", 1, 6)
     for data in (tmp_path / "s", "digits"):
@@ -191,6 +212,7 @@ def test_the_folder_is_the_first_that_is_free(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.csv").touch()
     assert Path("checks/a-1") == Path(free_folder("a.csv"))
     assert Path("checks/data-1") == Path(free_folder("/"))
+    assert Path("checks/a.tar-1") == Path(free_folder("https://name:word@host/a.tar?token=hush77"))
 
 
 def test_an_image_that_goes_away_meanwhile_is_named_and_not_shown(
@@ -200,10 +222,10 @@ def test_an_image_that_goes_away_meanwhile_is_named_and_not_shown(
     write_scenes(tmp_path / "p/bee", range(3))
     keep = room._result
 
-    def then_lose(*all_of_it: object) -> CheckResult:
-        found = keep(*all_of_it)  # type: ignore[arg-type]
+    def then_lose(name: str, found: room._Found, tested: ShuffleTest | None, began: float) -> CheckResult:
+        result = keep(name, found, tested, began)
         (tmp_path / "p/ant/1.png").unlink()
-        return found
+        return result
 
     monkeypatch.setattr(room, "_result", then_lose)
     check(tmp_path / "p", out=tmp_path / "out")

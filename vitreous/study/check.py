@@ -38,6 +38,7 @@ from vitreous.data.checking.survey import Survey, survey
 from vitreous.data.imageset import ImageSet, Splits
 from vitreous.data.layouts.found import Asked
 from vitreous.data.layouts.manifests.manifest_rows import ManifestRow, write_manifest
+from vitreous.data.layouts.remote.address import shown
 from vitreous.data.recognise import recognise
 from vitreous.errors import ImageError, UsageError
 from vitreous.files import cannot_write, write_text
@@ -119,7 +120,7 @@ def check(
         result = dataclasses.replace(result, manifest=str(fix), kept=_write_clean(Path(fix), found))
     if folder is not None:
         result = dataclasses.replace(result, html=str(folder / "report.html"))
-        typed = command or f"vitreous check {shlex.quote(recognised.name)}"
+        typed = shown(command or f"vitreous check {shlex.quote(recognised.name)}")
         write_check_report(folder / "report.html", _report(result, found, typed))
         write_text(folder / _FINDINGS, json.dumps(to_json(result), indent=1) + "\n")
     return result
@@ -142,7 +143,7 @@ def free_folder(name: str) -> str:
     Args:
         name: of the data.
     """
-    last = Path(name).stem if Path(name).is_file() else Path(name).name
+    last = Path(name).stem if Path(name).is_file() else Path(shown(name)).name
     plain = "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in last).strip("-.")[:60]
     places = (os.path.join("checks", f"{plain or 'data'}-{number}") for number in itertools.count(1))
     return next(place for place in places if not os.path.lexists(place))
@@ -225,7 +226,7 @@ def _check_fixable(sets: Mapping[str, ImageSet], fix: Path, data: object) -> Non
         raise UsageError(f"--fix writes a table in CSV, got {fix}", remedy=f"--fix {fix.with_suffix('.csv')}")
     if not fix.parent.is_dir():
         raise UsageError("there is no folder to write the table to", where=str(fix.parent))
-    if fix.exists() and isinstance(data, str | Path) and Path(data).exists() and fix.samefile(Path(data)):
+    if fix.exists() and isinstance(data, str | Path) and Path(data).exists() and _is_or_holds(Path(data), fix):
         raise UsageError("--fix would write over the data itself", where=str(fix), remedy="another name")
     for images in sets.values():
         if images.targets is not None and images.targets.soft:
@@ -237,6 +238,11 @@ def _check_fixable(sets: Mapping[str, ImageSet], fix: Path, data: object) -> Non
                 where=images.name,
                 remedy="the list of findings (findings.json) names what to leave out",
             )
+
+
+def _is_or_holds(data: Path, file: Path) -> bool:
+    """Whether a file is the data, or lies in its folder, where a table of labels may be."""
+    return file.samefile(data) or file.resolve().is_relative_to(data.resolve())
 
 
 def _write_clean(fix: Path, found: _Found) -> int:
