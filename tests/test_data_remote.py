@@ -9,6 +9,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +212,7 @@ def test_what_goes_on_failing_is_an_error_after_four_tries(server: RangeServer) 
 def test_a_server_that_is_silent_or_gone_is_told(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     file = remote(server)
     monkeypatch.setattr(remote_file, "_SILENCE", 0.05)
-    server.delay = 0.3
+    server.delay = 0.3  # far longer than the silence that is borne
     with pytest.raises(OSError, match="the server does not answer, 4 times in a row"):
         file.read(5, 9)
     with pytest.raises(OSError, match="4 times in a row"):
@@ -300,6 +301,22 @@ def test_passwords_stay_with_the_server_they_are_for(server: RangeServer) -> Non
         assert file.read(70, 3) == bytes([70, 71, 72])
 
 
+def test_a_signed_place_may_run_out_for_several_threads_at_once(server: RangeServer) -> None:
+    """And the connection to the next one may break: it is tried again like any other."""
+    with serving(RangeServer()) as other:
+        other.files |= {"/x": bytes(range(200)), "/y": bytes(range(200))}
+        server.redirects["/a"] = f"{other.url}/x"
+        file = RemoteFile(Address(f"{server.url}/a"))
+        other.forbidden.add("/x")
+        server.redirects["/a"] = f"{other.url}/y"
+        other.delay = 0.1  # so that all threads have asked before the first of them is refused
+        other.cuts += [1]
+        places = range(0, 160, 20)
+        with ThreadPoolExecutor(len(places)) as pool:
+            parts = list(pool.map(lambda place: file.read(place, 3), places))
+        assert parts == [bytes([place, place + 1, place + 2]) for place in places]
+
+
 def test_no_secret_is_ever_shown(server: RangeServer, tmp_path: Path) -> None:
     """Not in names, ids, notes, errors or the causes that a traceback shows."""
     server.put(write_shards(tmp_path, [3]))
@@ -383,6 +400,15 @@ def test_object_stores_are_read_through_their_packages(tmp_path: Path, monkeypat
         there.sets["train"].read(8)
     assert refused("s3://bucket/set/train-{000..009}.tar").what == "8 of 10 files are missing"
     assert refused("s3://bucket/none/*.tar").what == "no file has such a name"
+    file, give = RemoteFile(Address("s3://bucket/set/train-000.tar")), files.cat_file
+
+    def changed_meanwhile(path: str, **part: int) -> bytes:
+        files.pipe_file(path, bytes(file.size))
+        return give(path, **part)
+
+    monkeypatch.setattr(files, "cat_file", changed_meanwhile)
+    with pytest.raises(OSError, match="changed since"):
+        file.read(0, 99)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az", "https"])

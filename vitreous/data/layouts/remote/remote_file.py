@@ -193,7 +193,7 @@ class _ObjectStore:
         content = _translated(lambda: self._files.cat_file(self._path, start=start, end=stop)) if start < stop else b""
         if len(content) != max(0, stop - start):
             raise _PassingError(f"{len(content):,} bytes came of {stop - start:,}")
-        return _Part(content, self._ask() if start else facts)
+        return _Part(content, self._ask())
 
     def whole(self, most: int) -> bytes:
         facts = self._ask()
@@ -240,18 +240,20 @@ class _WebStore:
         """What a coroutine gives; a redirect that led somewhere before and no longer does is asked for anew."""
         from fsspec.asyn import sync
 
+        begun = self._final  # which other threads may change meanwhile
         try:
             return sync(self._files.loop, ask, *arguments)
         except (FileNotFoundError, PermissionError):
-            if self._final == self._url:
+            if begun == self._url:
                 raise
         except (self._client.ClientError, TimeoutError, ConnectionError, EOFError) as error:
             if isinstance(error, self._client.InvalidURL):
                 raise OSError(errno.EINVAL, "the address is none") from None
             said = "the server does not answer" if isinstance(error, TimeoutError) else shown(str(error))
             raise _PassingError(said or type(error).__name__) from None
-        self._final = self._url  # signed addresses run out
-        return sync(self._files.loop, ask, *arguments)
+        if self._final == begun:
+            self._final = self._url  # signed addresses run out
+        return self._told(ask, *arguments)
 
     async def _part(self, start: int, size: int) -> _Part:
         answer = await self._answer({"Range": f"bytes={start}-{start + size - 1}"})
