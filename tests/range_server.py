@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Asked(path, headers.get("range", ""), headers)
         served.asked.append(request)
-        time.sleep(served.delay)
+        time.sleep(served.delay)  # what a test asks for: a far, slow or silent server
         if served.answers and (code := served.answers.pop(0)) != 200:
             return self._say(code)
         if path in served.redirects:
@@ -123,9 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
         sent = body[: self.served.cuts.pop(0)] if self.served.cuts else body
         try:
             for start in range(0, len(sent), 2**16):
+                # counted first: who has the last byte may look at the count before this thread goes on
+                request.sent += len(sent[start : start + 2**16])
                 self.wfile.write(sent[start : start + 2**16])
                 self.wfile.flush()
-                request.sent += len(sent[start : start + 2**16])
         except OSError:  # the other side has left
             self.close_connection = True
         if len(sent) < len(body):
