@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Int, UInt8, UInt32
 
 from vitreous.console import Progress
-from vitreous.data.feeding.threads import in_order, num_cores
+from vitreous.data.feeding.threads import at_work, in_order, num_cores
 from vitreous.data.layouts.shards.tar import UNENDED, Member, members
 from vitreous.data.layouts.storage import Location, Placed, Read, nearby, open_file
 from vitreous.errors import DataError, ResourceError
@@ -172,6 +172,7 @@ def _samples(read: Read, length: int, where: str, left_out: Counter[str]) -> tup
     described: dict[str, Member] = {}
     understood: dict[bytes, str] = {}  # a shard has few labels, written again and again
     for member in members(read, length, where, left_out):
+        at_work(where)  # a large shard far away takes longer than the patience with a thread that hangs
         folder, slash, base = member.name.rpartition("/")
         stem, _, suffix = base.partition(".")
         key, suffix = folder + slash + stem, suffix.lower()
