@@ -218,7 +218,8 @@ def _gathered(
     notes: list[str],
 ) -> Labels:
     """The entries of one manifest's cells, with faults told by line."""
-    outcomes = [_checked(read[text], kind, known) for text in cells.texts]
+    named = frozenset(known or ())
+    outcomes = [_checked(read[text], kind, known, named) for text in cells.texts]
     codes = np.frombuffer(cells.codes, np.int32)
     wrong = np.array([isinstance(outcome, str) for outcome in outcomes], bool)
     for place in np.flatnonzero(wrong[codes]).tolist():
@@ -236,7 +237,9 @@ def _gathered(
     return Labels(kind, ends, np.array(flat, np.int64)[chosen], np.array(weights)[chosen], list(code_of), notes=said)
 
 
-def _checked(entries: dict[str, float] | str, kind: str, known: Sequence[str] | None) -> dict[str, float] | str:
+def _checked(
+    entries: dict[str, float] | str, kind: str, known: Sequence[str] | None, named: frozenset[str]
+) -> dict[str, float] | str:
     """The entries of a cell, or what is wrong with them."""
     if isinstance(entries, str):
         return entries
@@ -246,7 +249,7 @@ def _checked(entries: dict[str, float] | str, kind: str, known: Sequence[str] | 
         number = int(label) if _WHOLE_NUMBER.fullmatch(label) else None
         if number is not None and number < 0:
             return f"label {label} is below 0"
-        if known is not None and label not in known and (number is None or number >= len(known)):
+        if known is not None and label not in named and (number is None or number >= len(known)):
             return f"label {shown(label)} is none of the {len(known):,} classes that are listed ({some(known)})"
     return entries
 

@@ -40,7 +40,7 @@ def read_labels(column: Any, names: Sequence[str] | None, row_name: RowName, whe
     """The labels that a column holds: whole numbers, texts, lists of them, or lists of probabilities.
 
     Classes are in the order of `names`, where there are any; else numbers by value, and texts in natural order.
-    Classes of `names` that no row has are left out.
+    Classes of `names` that no row has are left out, but not where rows have a number for each.
 
     Args:
         column: a chunked array of pyarrow.
@@ -145,8 +145,9 @@ def _named(
 ) -> tuple[tuple[str, ...], Int[np.ndarray, " N"], tuple[str, ...]]:
     """The classes of numbers that stand for names, in the order of the names."""
     used = sorted(values)
-    table = np.array([used.index(value) for value in values], np.int64)
-    unused = [name for number, name in enumerate(names) if number not in set(used)]
+    table = np.searchsorted(used, values).astype(np.int64)
+    present = set(used)
+    unused = [name for number, name in enumerate(names) if number not in present]
     said = f"no images of {len(unused):,} of {len(names):,} classes: {some(unused)}"
     return tuple(names[value] for value in used), table[codes], (said,) if unused else ()
 
