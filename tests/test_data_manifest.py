@@ -514,3 +514,17 @@ def test_a_name_that_is_no_utf8_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written as UTF-8"):
         write_manifest(tmp_path / "clean.csv", [ManifestRow("\udcff.png", ("cat",))])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_only_a_later_json_record_has_is_not_passed_over(tmp_path: Path) -> None:
+    path = photos(tmp_path) / "labels.jsonl"
+    path.write_text('{"path": "a.png", "label": "cat"}\n{"path": "b.png", "label": "dog", "split": "test"}\n')
+    with pytest.raises(DataError, match="line 2: split is no key of the first record"):
+        find_manifest(str(path), Asked())
+
+
+def test_json_nested_too_deeply_is_a_fault_of_its_line(tmp_path: Path) -> None:
+    path = photos(tmp_path) / "labels.jsonl"
+    path.write_text('{"path": "a.png", "label": "cat"}\n' + "[" * 200_000 + "\n")
+    with pytest.raises(DataError, match="line 2: no JSON"):
+        find_manifest(str(path), Asked())

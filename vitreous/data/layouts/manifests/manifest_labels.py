@@ -309,7 +309,7 @@ def _json_in(text: str) -> dict[str, object] | list[str | int] | None:
         return None
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(value, list):
         plain = all(isinstance(label, str | int) and not isinstance(label, bool) for label in value)

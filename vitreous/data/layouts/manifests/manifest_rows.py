@@ -247,8 +247,13 @@ def _csv_rows(table: Table, faults: Faults) -> Iterator[Row]:
 
 def _json_rows(table: Table, faults: Faults) -> Iterator[Row]:
     assert table.header is not None
+    known = set(table.header)
     for line, record in _json_objects(table.path, table.encoding, faults):
-        yield line, [_cell(record.get(name)) for name in table.header]
+        if record.keys() <= known:
+            yield line, [_cell(record.get(name)) for name in table.header]
+        else:
+            strange = next(name for name in record if name not in known)
+            faults.add(line, f"{shown(strange)} is no key of the first record, which names the columns")
 
 
 def _json_objects(path: Path, encoding: str, faults: Faults) -> Iterator[tuple[int, dict[str, object]]]:
@@ -259,7 +264,7 @@ def _json_objects(path: Path, encoding: str, faults: Faults) -> Iterator[tuple[i
                     continue
                 try:
                     record = json.loads(text)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     faults.add(line, f"no JSON: {error}")
                     continue
                 if isinstance(record, dict):
