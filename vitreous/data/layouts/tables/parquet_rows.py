@@ -236,6 +236,9 @@ class _Decoded:
 
     def _keep(self, number: int, column: Any) -> None:
         with self._lock:
+            # one that was dropped while others waited for it may be decoded by two threads at once
+            if (replaced := self._columns.pop(number, None)) is not None:
+                self._held -= replaced.nbytes
             self._columns[number] = column
             self._held += column.nbytes
             self._at_work.pop(number, None)
