@@ -48,7 +48,7 @@ def shuffle_test(sets: Mapping[str, ImageSet], seed: int) -> ShuffleTest:
         asked, truth = _thumbnails(held, progress)
     centre = known.mean(axis=0)
     shuffled = rng.permutation(np.concatenate([labels, truth]))
-    answers = _fit(known - centre, np.stack([labels, shuffled[: len(labels)]]), len(train.classes), asked - centre)
+    answers = _fit(known - centre, np.stack([labels, shuffled[: len(labels)]]), asked - centre)
     right = float((answers[0] == truth).mean())
     wrong = float((answers[1] == shuffled[len(labels) :]).mean())
     chance, shuffled_chance = (
@@ -128,16 +128,19 @@ def _thumbnails(images: ImageSet, progress: Progress) -> tuple[Float64[np.ndarra
 def _fit(
     known: Float64[np.ndarray, "n D"],
     labels: Int[np.ndarray, "ways n"],
-    num_classes: int,
     asked: Float64[np.ndarray, "m D"],
 ) -> Int[np.ndarray, "ways m"]:
     """Answers for the images asked, for each way in which those that are known are labelled."""
-    wanted = np.concatenate([np.eye(num_classes)[row] for row in labels], axis=1)
-    means = wanted.mean(axis=0)
     inner = known.T @ known + _PENALTY * np.eye(known.shape[1])
-    weights = np.linalg.solve(inner, known.T @ (wanted - means))
-    scores = (asked @ weights + means).reshape(len(asked), len(labels), num_classes)
-    return scores.argmax(axis=2).T
+    answers = []
+    for row in labels:
+        classes, places = np.unique(row, return_inverse=True)  # one that was never seen is never the answer
+        wanted = np.zeros((len(row), len(classes)))
+        wanted[np.arange(len(row)), places] = 1
+        means = wanted.mean(axis=0)
+        weights = np.linalg.solve(inner, known.T @ (wanted - means))
+        answers.append(classes[(asked @ weights + means).argmax(axis=1)])
+    return np.stack(answers)
 
 
 def _explained(*, above: bool, quiet: bool, telling: bool) -> str:
