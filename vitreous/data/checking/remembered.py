@@ -25,7 +25,7 @@ from vitreous.machine import cache_folder
 
 _FORMAT = 1
 _ENTRY = np.dtype([("key", "S16"), ("look", LOOK)])
-_MOST_FILES = 64  # those looked at longest ago are forgotten
+_MOST_FILES = 64  # those to which something was added longest ago are forgotten
 _MOST_ENTRIES = 16_000_000  # a gigabyte
 
 
@@ -90,7 +90,7 @@ def _read(path: Path) -> np.ndarray:
         content = path.read_bytes()
     except OSError:
         return np.zeros(0, _ENTRY)
-    digest, payload = content[len(header) : len(header) + 32], content[len(header) + 32 :]
+    digest, payload = content[len(header) : len(header) + 32], memoryview(content)[len(header) + 32 :]
     sound = content.startswith(header) and not len(payload) % _ENTRY.itemsize
     if not sound or hashlib.sha256(payload).digest() != digest:
         return np.zeros(0, _ENTRY)
@@ -98,9 +98,8 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _write(path: Path, entries: np.ndarray) -> None:
-    payload = entries.tobytes()
-    blob = _header() + hashlib.sha256(payload).digest() + payload
-    write_atomically(path, [blob], len(blob))
+    header, payload = _header(), entries.view(np.uint8).data
+    write_atomically(path, [header, hashlib.sha256(payload).digest(), payload], len(header) + 32 + payload.nbytes)
 
 
 def _forget_old(folder: Path) -> None:
