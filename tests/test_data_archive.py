@@ -251,6 +251,29 @@ def test_zip64_is_read() -> None:
     assert (stacked(in_memory(*entries, wide=True).sets["all"]) == gradient(5, 7)).all()
 
 
+def test_numbers_beyond_the_file_are_never_asked_for(tmp_path: Path) -> None:
+    """In zip64 they may be larger than any memory, and than what a system takes as an offset."""
+    content = zip_bytes(two_classes())
+    end, entry = content.rfind(b"PK\5\6"), content.find(b"PK\1\2")
+    locator = b"PK\6\7" + struct.pack("<IQI", 0, 2**64 - 1, 1)
+    (tmp_path / "offset.zip").write_bytes(content[:end] + locator + content[end:])
+    with pytest.raises(DataError, match="damaged") as refused:
+        found(tmp_path / "offset.zip")
+    assert "zip64 record" in str(refused.value)
+
+    name, extra, size = *struct.unpack_from("<HH", content, entry + 28), struct.unpack_from("<I", content, end + 12)[0]
+    assert extra == 0
+    behind, wide = entry + 46 + name, struct.pack("<HHQ", 1, 8, 2**61)
+    changed = bytearray(content[:behind] + wide + content[behind:])
+    struct.pack_into("<I", changed, entry + 20, 2**32 - 1)
+    struct.pack_into("<H", changed, entry + 30, len(wide))
+    struct.pack_into("<I", changed, end + len(wide) + 12, size + len(wide))
+    (tmp_path / "packed.zip").write_bytes(changed)
+    with pytest.raises(ImageError, match="damaged") as damaged:
+        found(tmp_path / "packed.zip").sets["all"].read(0)
+    assert f"{2**61:,} bytes" in str(damaged.value)
+
+
 def test_an_archive_may_stand_behind_a_program_and_have_a_comment() -> None:
     for wide in (True, False):
         answer = in_memory(*two_classes(), before=b"#!/bin/sh\n" * 99, comment=b"PK\5\6" + bytes(40), wide=wide)

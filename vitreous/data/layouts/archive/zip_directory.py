@@ -166,6 +166,8 @@ def unpacked(storage: Storage, place: Place, where: str) -> bytes:
     if place.size > max(_FREE_UNPACKED, place.packed * _MAX_RATIO) or place.size > LARGEST:
         why = f"{place.packed:,} bytes would unpack to {place.size:,}"
         raise ImageError("the file is not unpacked: it looks like a zip bomb", where=where, why=why)
+    if place.packed > min(storage.size, 2 * LARGEST):  # deflate makes hardly anything longer
+        raise _bad_member(where, f"its directory says it takes {place.packed:,} bytes in a file of {storage.size:,}")
     try:
         start, held = _behind_header(storage, place, place.packed, where)
         content = (
@@ -229,7 +231,7 @@ def _end(storage: Storage, where: str) -> tuple[int, int, int, int]:
     behind = storage.size - len(tail) + at
     if at >= 20 and tail[at - 20 : at - 16] == _LOCATOR:
         record_at = int.from_bytes(tail[at - 12 : at - 4], "little")
-        record = storage.read(record_at, 56)
+        record = storage.read(record_at, 56) if record_at < behind else b""
         if not record.startswith(_END_64):  # something stands before the archive: the record lies right here
             record_at = behind - 20 - 56
             record = storage.read(max(0, record_at), 56)
