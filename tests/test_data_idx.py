@@ -97,6 +97,28 @@ def test_one_file_is_its_own_images(tmp_path: Path) -> None:
     assert "emnist-letters-train-images-idx3-ubyte.gz" in str(caught.value.remedy)
 
 
+def test_what_a_mac_leaves_beside_the_files_is_no_second_set(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        (tmp_path / f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0")
+    assert list(found(tmp_path).sets) == ["train", "test"]
+
+
+def test_a_file_whose_labels_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    """Among too many others, or where two sets differ by a sign only."""
+    (tmp_path / "alike").mkdir()
+    (tmp_path / "many").mkdir()
+    for folder in (tmp_path / "alike", tmp_path / "many"):
+        write_set(folder, packed=False)
+    write_set(tmp_path / "alike", "_", packed=False)
+    for number in range(1000):
+        (tmp_path / "many" / f"{number}.txt").touch()
+    for folder, why in (("alike", "called alike"), ("many", "1,000 files or more")):
+        with pytest.raises(DataError, match="belong together") as refused:
+            found(tmp_path / folder / "train-images-idx3-ubyte")
+        assert why in str(refused.value)
+
+
 def test_of_several_sets_in_a_folder_one_is_named(tmp_path: Path) -> None:
     letters = write_set(tmp_path, "emnist-letters-", test="test")
     write_set(tmp_path, "emnist-balanced-", test="test")

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vitreous.data.imageset import ImageSet, Names, array_set
+from vitreous.data.layouts.folders.walk import is_litter
 from vitreous.data.layouts.found import PART_OF, Asked, Found
 from vitreous.data.layouts.shards.shard_labels import class_names, classes_of
 from vitreous.data.words import natural_key, some
@@ -149,7 +150,7 @@ def _folder_of_files(path: Path) -> Path:
     """The folder itself, or the one that torchvision makes below it: raw, or NAME/raw if nothing lies beside it."""
     below = path
     for _ in range(3):
-        entries = [entry for entry in _entries(below) if not entry.name.startswith(".")]
+        entries = _entries(below)
         if any(_NAME.fullmatch(entry.name) for entry in entries):
             return below
         folders = [entry for entry in entries if entry.is_dir() and entry.name != "processed"]
@@ -160,12 +161,13 @@ def _folder_of_files(path: Path) -> Path:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, unpacked files first; nothing where that is much, or may not be read."""
+    """What lies in a folder and is meant to be seen, unpacked files first; nothing where it is much or not readable."""
     try:
         few = list(itertools.islice(folder.iterdir(), _MANY))
-        return [] if len(few) == _MANY else sorted(few, key=lambda path: (path.suffix.lower() == ".gz", path.name))
     except OSError:
         return []
+    seen = [path for path in few if not is_litter(path.name)] if len(few) < _MANY else []
+    return sorted(seen, key=lambda path: (path.suffix.lower() == ".gz", path.name))
 
 
 def _pairs(folder: Path, *, family: str | None = None, part: str | None = None) -> list[_Pair]:
@@ -213,7 +215,16 @@ def _one_file(path: Path, typed: str) -> Found | None:
             where=typed,
             remedy="call the two files train-images-idx3-ubyte and train-labels-idx1-ubyte",
         )
-    (pair,) = _pairs(path.parent, family=name["family"], part=_part(name))
+    pairs = _pairs(path.parent, family=name["family"], part=_part(name))
+    if len(pairs) != 1:
+        others = f"several sets in it are called alike: {some(pair.images.name for pair in pairs)}"
+        raise DataError(
+            "it cannot be told which images and labels belong together",
+            where=typed,
+            why=others if pairs else f"its folder cannot be listed, or holds {_MANY:,} files or more",
+            remedy="put the files of images and of labels into a folder of their own",
+        )
+    (pair,) = pairs
     if name["what"].lower() == "labels":
         raise DataError("this file holds labels", where=typed, remedy=f"type {pair.images}, or the folder")
     return _found(typed, [dataclasses.replace(pair, part="all", images=path)])
