@@ -6,6 +6,7 @@ import dataclasses
 import json
 import random
 import shutil
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -517,3 +518,23 @@ def test_subsets_keep_their_files(tmp_path: Path) -> None:
     few = dataclasses.replace(images.subset([5, 2]))
     assert list(few.keys) == [images.keys[5], images.keys[2]]
     assert (few.read(0) == images.read(5)).all()
+
+
+def test_elements_that_lack_their_numbers_are_damage() -> None:
+    """An empty head, fields without a length, and a letter that Unicode has not."""
+
+    def element(kind: int, content: bytes) -> bytes:
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    head, name = bytes(124) + b"\0\1IM", element(5, b"") + element(1, b"synsets")
+    flags = element(6, struct.pack("<II", 2, 0))
+    letter = element(
+        14, element(6, struct.pack("<II", 4, 0)) + element(5, b"") + element(1, b"") + element(6, b"\xff" * 4)
+    )
+    for parts in (
+        element(6, b"") + name,
+        flags + name + element(5, b"") + element(1, b"WNID\0\0\0\0") + letter,
+        flags + name + element(5, struct.pack("<I", 8)) + element(1, b"WNID\0\0\0\0") + letter,
+    ):
+        with pytest.raises(DataError, match="the file is damaged"):
+            table_columns(head + element(14, parts), "synsets", ("WNID",), "meta.mat")

@@ -58,7 +58,7 @@ def table_columns(content: bytes, name: str, fields: Sequence[str], where: str) 
                 flags, _dims, label = _next(parts), _next(parts), _next(parts)
                 if bytes(label.content).decode("latin-1") == name and _class_of(flags, order) == _STRUCT:
                     return _rows(parts, fields, order)
-    except (_Damaged, ValueError, zlib.error) as error:
+    except (_Damaged, ValueError, OverflowError, zlib.error) as error:
         raise DataError("the file is damaged", where=where, why=str(error), remedy="fetch it again") from error
     raise DataError(f"there is no table called {name} in this file", where=where, remedy="fetch it again")
 
@@ -94,12 +94,19 @@ def _unpacked(element: _Element, order: str) -> _Element:
 
 
 def _class_of(flags: _Element, order: str) -> int:
-    return int(np.frombuffer(flags.content[:4], f"{order}u4")[0]) & 0xFF
+    return _first(flags, order) & 0xFF
+
+
+def _first(element: _Element, order: str) -> int:
+    """The first of an element's whole numbers of four bytes, none of which is negative here."""
+    if len(element.content) < 4:
+        raise _Damaged("an element lacks its number")
+    return int(np.frombuffer(element.content[:4], f"{order}u4")[0])
 
 
 def _rows(parts: Iterator[_Element], fields: Sequence[str], order: str) -> list[tuple[Value, ...]]:
     """What follows the name of a struct array: the fields' names, then every field of every row."""
-    length = int(np.frombuffer(_next(parts).content, f"{order}i4")[0])
+    length = _first(_next(parts), order)
     text = bytes(_next(parts).content)
     if not 0 < length <= len(text):
         raise _Damaged("the table's fields have no names")
