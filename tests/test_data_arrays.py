@@ -278,3 +278,12 @@ def test_arrays_train(tmp_path: Path) -> None:
     pixels[7, 3, 4, 1] ^= 1
     np.savez(tmp_path / "a.npz", images=pixels, labels=labels)
     assert open_splits(tmp_path / "a.npz", val=0.2, seed=0).fingerprint != splits.fingerprint
+
+
+@pytest.mark.parametrize(("method", "name"), [(zipfile.ZIP_LZMA, "LZMA"), (zipfile.ZIP_BZIP2, "bzip2")])
+def test_arrays_packed_in_other_ways_are_refused_by_name(tmp_path: Path, method: int, name: str) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((5, 3, 4), np.uint8))
+    with zipfile.ZipFile(tmp_path / "set.npz", "w", method) as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+    with pytest.raises(DataError, match=f"packed by {name}"):
+        stored_in(tmp_path / "set.npz")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vitreous.data.layouts.archive.zip_directory import method_name
 from vitreous.errors import DataError
 
 _FREE_UNPACKED = 64 << 20  # bytes that any packed array may unpack to
@@ -104,6 +105,13 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, Stored]:
         if info.compress_type == zipfile.ZIP_STORED:
             found[key] = _unpacked_member(archive, info, path, key)
             continue
+        if info.compress_type != zipfile.ZIP_DEFLATED:
+            raise DataError(
+                f"the array is packed by {method_name(info.compress_type)}",
+                where=where,
+                why="stored and deflated arrays are read",
+                remedy="save it with numpy.savez or numpy.savez_compressed",
+            )
         if info.file_size > max(_FREE_UNPACKED, _MAX_RATIO * info.compress_size):
             raise DataError(
                 f"{info.compress_size:,} bytes claim to unpack to {info.file_size:,}",
