@@ -146,7 +146,7 @@ class _Interpreter:
         if not code:
             raise _Stop("it is cut off")
         instruction = _INSTRUCTIONS.get(code)
-        if instruction is None or instruction.name not in _VALUES | _ACTIONS.keys() | {"STOP"}:
+        if instruction is None or instruction.name not in _KNOWN:
             known = f"the instruction {instruction.name}" if instruction else f"the byte {code[0]}"
             raise _Stop(f"it has {known} at byte {self._file.tell() - 1:,}, which pictures and labels do not need")
         if instruction.arg is None:
@@ -353,3 +353,6 @@ _ACTIONS: dict[str, Callable[[_Interpreter, object], None]] = {
     "REDUCE": _Interpreter._reduce,
     "BUILD": _Interpreter._build,
 }
+
+_KNOWN = _VALUES | _ACTIONS.keys() | {"STOP"}
+"""All instructions that are followed."""
