@@ -107,7 +107,7 @@ def class_folders(root: Path, name: str, *, keep_empty: bool) -> tuple[ImageSet,
     left_out, table = LeftOut(), FileTable(str(root))
     counts: dict[str, int] = {}
     upwards = folders_above(root) | {folder_identity(root)}
-    for folder in sorted(subfolders(root), key=lambda folder: natural_key(composed(folder.name))):
+    for folder in subfolders(root):
         if folder_identity(folder) in upwards:
             left_out.loops += 1
             continue
