@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import os
 
 import numpy as np
 import pytest
@@ -96,6 +99,35 @@ def test_a_film_behind_a_photograph_is_not_taken_for_its_scans(way: str) -> None
     """Telephones put one there; among 13 million random bytes there are 200 that begin a scan."""
     data = file_of(way)
     assert (decode(data + b"\xff\xda" * 1000) == decode(data)).all()
+
+
+class FailingDisk(io.BytesIO):
+    """Its reads end in an error after some."""
+
+    sound = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.sound <= 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.sound -= 1
+        return super().read(size)
+
+
+@pytest.mark.parametrize("way", ["jpeg", "png", "webp", "gif", "bmp"])
+def test_a_disk_that_fails_is_not_called_a_damaged_file(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of the reads it is; but of a TIFF file's directory Pillow hands on what it made of the half of it."""
+    disk = FailingDisk(file_of(way))
+    monkeypatch.setattr("vitreous.picture.decode.opened", lambda _: contextlib.nullcontext(disk))
+    disk.sound = enough = 10_000
+    decode("a picture")
+    enough -= disk.sound
+    assert enough > 3
+    for sound in range(enough):
+        disk.seek(0)
+        disk.sound = sound
+        with pytest.raises(ImageError, match="the file cannot be read") as caught:
+            decode("a picture")
+        assert caught.value.why == os.strerror(errno.EIO)
 
 
 def test_an_end_within_a_comment_hides_no_scans() -> None:

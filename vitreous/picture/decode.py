@@ -20,7 +20,6 @@ from vitreous.picture.colour import to_rgb
 from vitreous.picture.intact import check_intact
 from vitreous.picture.opening import MAX_PIXELS, damaged, header_of, name_of, named, opened, refuse_large
 from vitreous.picture.opening import Source as Source
-from vitreous.picture.sniff import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 
 MAX_FILE = 2**30
 """Larger files are not read whole: four times the largest picture that is decoded, uncompressed."""

@@ -6,6 +6,7 @@ reached. What would cost memory or time before a size is known is refused here.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -46,6 +47,7 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
+_DISK_FAILED = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN)
 _SUBFILE_TAG = 254
 _PREVIEW_BIT = 1
 
@@ -122,10 +124,14 @@ def refuse_large(size: tuple[int, int], max_pixels: int) -> None:
 def damaged(what: str, error: Exception) -> ImageError:
     """What to say of a decoder's failure: on damaged files Pillow's raise nearly every exception there is.
 
+    Where it was the disk that failed, the file may be sound, and nobody is told to take it away.
+
     Args:
         what: "JPEG file".
         error: as it was raised.
     """
+    if isinstance(error, OSError) and error.errno in _DISK_FAILED:
+        return ImageError("the file cannot be read", why=error.strerror)
     return ImageError(
         f"the {what} cannot be decoded: it is cut off, damaged or of a rare kind",
         why=str(error) or type(error).__name__,
