@@ -239,3 +239,22 @@ def test_the_set_on_disk_is_read_as_files(tmp_path: Path) -> None:
     exact, quick = both((tmp_path / "a.jpg").read_bytes(), AugmentConfig())
     assert blob == (tmp_path / "a.jpg").read_bytes()
     assert 0 < apart(exact, quick) < 2
+
+
+def test_a_file_that_is_no_jpeg_is_read_once() -> None:
+    """Its bytes are at hand when the exact path begins: from afar, reading is what takes long."""
+    file = io.BytesIO()
+    Image.fromarray(picture(70, 90)).save(file, "PNG")
+    read: list[int] = []
+
+    def encoded(index: int) -> bytes:
+        read.append(index)
+        return file.getvalue()
+
+    def anew(index: int) -> np.ndarray:
+        return decode(encoded(index), name="x.png")
+
+    images = ImageSet("photos", ("a",), ["x.png"], np.zeros(1, np.int64), anew, encoded=encoded)
+    quick = Views(images, FRAME, AugmentConfig(), 0, fast=True).view(0, 0)
+    assert [0] == read
+    assert np.array_equal(quick, Views(images, FRAME, AugmentConfig(), 0).view(0, 0))

@@ -16,6 +16,7 @@ from vitreous.data.augmenting.augment import augment, finished, ground, sample_r
 from vitreous.data.feeding import fast as fast_path
 from vitreous.data.feeding.cache import ImageCache
 from vitreous.data.imageset import ImageSet
+from vitreous.picture.decode import decode
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +46,15 @@ class Views:
         kept = None if self.cache is None else self.cache.find(index)
         if kept is not None and kept.ndim == 3:
             return self._exact(kept, epoch, index, repeat)
+        blob = None
         if self.fast and self.images.encoded is not None:
             blob = self.images.encoded(index) if kept is None else kept.tobytes()
             if (seen := self._fast(blob, epoch, index, repeat)) is not None:
                 if self.cache is not None and kept is None:
                     self.cache.keep(index, np.frombuffer(blob, np.uint8))
                 return seen
-        image = self.images.read(index)
+        # a file that is no ordinary JPEG is at hand already: it is not read a second time
+        image = self.images.read(index) if blob is None else decode(blob, name=self.images.ids[index])
         if self.cache is not None:
             image = ground(image, self.augment, self.preprocess)
             self.cache.keep(index, image)
