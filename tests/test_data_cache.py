@@ -167,8 +167,8 @@ def test_a_flipped_bit_anywhere_is_noticed(photos: Path) -> None:
         spoiled[at] ^= 1 << int(rng.integers(8))
         the_file().write_bytes(spoiled)
         assert alone == batches(images, cached(images, "disk"), num_steps=6)
-    for spoiled in (content[:-1], b"", content[: len(content) // 2], b"x" * len(content)):
-        the_file().write_bytes(spoiled)
+    for other in (content[:-1], b"", content[: len(content) // 2], b"x" * len(content)):
+        the_file().write_bytes(other)
         assert alone == batches(images, cached(images, "disk"))
 
 
@@ -212,7 +212,7 @@ def test_a_kill_while_writing_leaves_nothing_half_written(photos: Path) -> None:
     for moment in (0.0, 0.005, 0.02):
         child = started(photos, 60)
         begin(child)
-        time.sleep(moment)
+        time.sleep(moment)  # lets it write for so long
         child.send_signal(signal.SIGKILL)
         child.communicate()
         assert -signal.SIGKILL == child.returncode
@@ -258,11 +258,16 @@ def test_two_processes_fill_it_at_once(photos: Path) -> None:
     digests = [child.communicate()[0].strip() for child in children]
     assert digests[0] == digests[1] != ""
     cache = cached(images, "disk")
-    assert all((cache.find(index) == images.read(index)).all() for index in range(11))
+    for index in range(11):
+        kept = cache.find(index)
+        assert kept is not None
+        assert (kept == images.read(index)).all()
 
 
 @needs_mounts
-def test_a_full_disk_is_told_once_and_nothing_else_changes(photos: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_once_and_nothing_else_changes(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """B5: a disk of 200 kB that fills up while images are put there, after the file has been made."""
 
     def on_a_small_disk() -> list[str]:
@@ -271,7 +276,7 @@ def test_a_full_disk_is_told_once_and_nothing_else_changes(photos: Path, tmp_pat
         os.environ["VITREOUS_CACHE"] = str(tmp_path / "small")
         images, said = opened(photos), []
         alone = batches(images, None)
-        console.say = lambda *lines: said.extend(lines)  # type: ignore[assignment]
+        monkeypatch.setattr(console, "say", lambda *lines: said.extend(lines))
         cache = cached(images, "disk", limit=150_000)
         (tmp_path / "small" / "ballast").write_bytes(bytes(130_000))
         assert alone == batches(images, cache)

@@ -20,15 +20,12 @@ import numpy as np
 from vitreous import console
 from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.data.augmenting.augment import ground
-from vitreous.data.feeding.cache_file import CacheFile, held_bytes, open_cache_file
+from vitreous.data.feeding.cache_file import CacheFile, Stamp, held_bytes, open_cache_file
 from vitreous.data.imageset import ImageSet, fingerprint
 from vitreous.errors import ImageError
 from vitreous.machine import cache_folder
 
 Kind = Literal["none", "memory", "disk", "auto"]
-
-Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in nanoseconds of the file that an image lies in."""
 
 _MEMORY_SHARE = 4  # a quarter of the memory that is free may be taken
 _DISK_SHARE = 2  # and half of the disk
