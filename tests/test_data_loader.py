@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,12 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (23, 9, 14, 3), np.uint8)
 IMAGES = array_set("noise", PIXELS, np.arange(23) % 4, ("a", "b", "c", "d"))
 
 
-def batches(images: ImageSet = IMAGES, **options: Any) -> Iterator[Batch]:
+def batches(images: ImageSet = IMAGES, **options: Any) -> Generator[Batch, None, None]:
     settings = {"seed": 5, "batch_size": 8, "micro_batch": 8, "first_step": 0, "num_steps": 4, "workers": 0}
     return training_batches(images, preprocess=FRAME, augment=MOVING, **{**settings, **options})
 
 
-def whole(parts: list[Batch]) -> dict[int, tuple[bytes, bytes, bytes, bytes]]:
+def whole(parts: list[Batch]) -> dict[int, tuple[bytes, ...]]:
     """Everything in the parts of each step, joined."""
     steps: dict[int, list[Batch]] = {}
     for part in parts:
@@ -48,7 +48,7 @@ def whole(parts: list[Batch]) -> dict[int, tuple[bytes, bytes, bytes, bytes]]:
             for name in ("images", "labels", "epochs", "indices")
         )
         for step, cut in steps.items()
-    }  # type: ignore[return-value]
+    }
 
 
 def test_a_batch_is_what_order_and_augmentation_say() -> None:
@@ -152,7 +152,7 @@ def slow_set(count: int, started: list[int], *, bad: int | None = None) -> Image
 
     def read(index: int) -> np.ndarray:
         started.append(index)
-        time.sleep(0.0005)
+        time.sleep(0.0005)  # as a disk takes: threads get in each other's way
         if index == bad:
             raise ImageError("the file is empty (0 bytes)", where=f"photos/{index}.jpg")
         return np.full((6, 10, 3), index % 256, np.uint8)
@@ -168,9 +168,9 @@ def test_memory_is_bounded(workers: int) -> None:
     stream = batches(slow_set(1000, started), batch_size=32, micro_batch=32, num_steps=1000, workers=workers)
     for taken in range(1, 4):
         next(stream)
-        time.sleep(0.1)
+        time.sleep(0.1)  # the slow consumer
         assert len(started) <= 32 * taken + 16 * max(2 * workers, 4) + 16
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
 
 
 def image_threads() -> int:
@@ -188,9 +188,9 @@ def test_threads_end_with_the_iterator() -> None:
         )
         if end == "close":
             next(stream)
-            stream.close()  # type: ignore[attr-defined]
+            stream.close()
             read = len(started)
-            time.sleep(0.05)
+            time.sleep(0.05)  # in which a thread that went on would read more
             assert len(started) == read
         elif end == "exhaust":
             assert len(list(stream)) == 3
@@ -246,7 +246,7 @@ def test_an_empty_set_has_no_batches() -> None:
 @given(st.lists(st.integers(), max_size=30), st.integers(0, 4), st.integers(1, 8))
 def test_results_come_in_the_order_of_the_items(items: list[int], workers: int, ahead: int) -> None:
     def slow_square(value: int) -> int:
-        time.sleep((value % 3) * 1e-4)
+        time.sleep((value % 3) * 1e-4)  # so that results come in another order
         return value * value
 
     assert list(in_order(slow_square, items, workers=workers, ahead=ahead)) == [item * item for item in items]
@@ -330,7 +330,7 @@ def test_a_slow_thread_that_comes_back_is_not_told_twice(monkeypatch: pytest.Mon
     def slow(item: int) -> int:
         seen.append(item)
         if item == 2:
-            time.sleep(0.25)
+            time.sleep(0.25)  # longer than the patience
         return -item
 
     assert [0, -1, -2, -3, -4] == list(in_order(slow, range(5), workers=1, ahead=2))

@@ -53,9 +53,9 @@ def opened(folder: Path) -> ImageSet:
     return shard_set(sorted(folder.glob("*.tar")), str(folder), class_names(folder))[0]
 
 
-def refused(data: object, **options: Any) -> DataError:
+def refused(data: Any, **options: Any) -> DataError:
     with pytest.raises(DataError) as caught:
-        open_splits(data, **{"val": 0.2, "seed": 0, **options})  # type: ignore[arg-type]
+        open_splits(data, **{"val": 0.2, "seed": 0, **options})
     return caught.value
 
 

@@ -5,7 +5,7 @@ Threads suffice: Pillow lets go of Python's lock while it decodes and resizes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -80,7 +80,7 @@ def training_batches(
     repeats: int = 1,
     fast: bool = False,
     cache: ImageCache | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Every step's batch in parts of at most `micro_batch` images, from `first_step` to the end of the run.
 
     Neither the parts nor the places asked for change what lies at a place. Closing the iterator ends its threads.
@@ -138,7 +138,7 @@ def training_batches(
 
 def evaluation_batches(
     images: ImageSet, *, preprocess: PreprocessConfig, batch_size: int, workers: int = 2
-) -> Iterator[Readable]:
+) -> Generator[Readable, None, None]:
     """Every image once, in order, as evaluation shows it; those that cannot be read come back as failures.
 
     Closing the iterator ends its threads.
