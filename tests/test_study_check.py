@@ -152,6 +152,15 @@ def test_the_shuffle_test_is_part_of_the_answer(tmp_path: Path) -> None:
     assert "labels" not in {concern.kind for concern in found.warnings}
 
 
+def test_too_little_for_the_shuffle_test_is_told_beside_what_was_found(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "p/ant", range(4))
+    shutil.copy(tmp_path / "p/ant/0.png", tmp_path / "p/ant/again.png")
+    found = check(tmp_path / "p", shuffle_test=True)
+    assert (None, 1) == (found.shuffle_test, len(found.duplicates))
+    (told,) = (concern.what for concern in found.warnings if concern.kind == "labels")
+    assert "two classes" in told
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("clean.txt", "CSV"), ("nowhere/clean.csv", "no folder"), ("p.csv", "over the data itself")],

@@ -12,7 +12,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from vitreous.data.layouts.found import Asked
 from vitreous.data.layouts.manifests.manifest_rows import ManifestRow, write_manifest
 from vitreous.data.layouts.remote.address import shown
 from vitreous.data.recognise import recognise
-from vitreous.errors import ImageError, UsageError
+from vitreous.errors import DataError, ImageError, UsageError
 from vitreous.files import cannot_write, write_text
 from vitreous.picture.preprocess import resized
 from vitreous.report.check import IMAGES_SHOWN, CheckReport, groups_shown, odd_shown
@@ -63,6 +63,8 @@ class _Found:
     near: list[tuple[Spot, ...]]
     """Two or more pictures that hang together, by part and place."""
     notes: list[str]
+    concerns: list[Concern] = field(default_factory=list)
+    """What was asked for and could not be told."""
 
     @property
     def sets(self) -> dict[str, ImageSet]:
@@ -114,7 +116,7 @@ def check(
     folder = None if out is None else _made(Path(out))
     surveys = survey({part: (images, np.arange(len(images))) for part, images in recognised.sets.items()}, "checking")
     found = _find(surveys, recognised.notes, near=near)
-    tested = test_by_shuffling(found.readable, seed) if shuffle_test else None
+    tested = _tested(found, seed) if shuffle_test else None
     result = _result(recognised.name, found, tested, began)
     if fix is not None:
         result = dataclasses.replace(result, manifest=str(fix), kept=_write_clean(Path(fix), found))
@@ -160,6 +162,16 @@ def _find(surveys: Mapping[str, Survey], notes: Sequence[str], *, near: bool) ->
     return found
 
 
+def _tested(found: _Found, seed: int) -> ShuffleTest | None:
+    """The shuffle test; where there is too little for one, that is told beside everything else."""
+    try:
+        return test_by_shuffling(found.readable, seed)
+    except DataError as error:
+        what, remedy = f"the labels were not tested: {error.what}", error.remedy or "add images, or leave the test out"
+        found.concerns.append(Concern(kind="labels", what=what, remedy=remedy))
+        return None
+
+
 def _near(seen: Everything) -> tuple[list[tuple[Spot, ...]], list[str]]:
     """Groups of pictures that look the same, and what is to be said of the search."""
     rows = np.flatnonzero(comparable(seen.looks))
@@ -183,7 +195,7 @@ def _near(seen: Everything) -> tuple[list[tuple[Spot, ...]], list[str]]:
 def _result(name: str, found: _Found, tested: ShuffleTest | None, began: float) -> CheckResult:
     sets, readable = found.sets, found.readable
     odd = find_odd(found.surveys)
-    concerns = [*class_concerns(readable), *frame_concerns(next(iter(readable.values())))]
+    concerns = [*class_concerns(readable), *frame_concerns(next(iter(readable.values()))), *found.concerns]
     near = tuple(_group(sets, spots, "near") for spots in found.near)
     if several := [group for group in near if len({image.label for image in group.images}) > 1]:
         what = f"{len(several):,} of the pictures that look the same have more than one label"
