@@ -113,9 +113,9 @@ def test_a_file_whose_labels_cannot_be_told_is_refused(tmp_path: Path) -> None:
     write_set(tmp_path / "alike", "_", packed=False)
     for number in range(1000):
         (tmp_path / "many" / f"{number}.txt").touch()
-    for folder, why in (("alike", "called alike"), ("many", "1,000 files or more")):
+    for name, why in (("alike", "called alike"), ("many", "1,000 files or more")):
         with pytest.raises(DataError, match="belong together") as refused:
-            found(tmp_path / folder / "train-images-idx3-ubyte")
+            found(tmp_path / name / "train-images-idx3-ubyte")
         assert why in str(refused.value)
 
 
