@@ -520,3 +520,23 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     for place in (1, 2, 3):
         with pytest.raises(ImageError, match=rf"a\.parquet#{place}"):
             there.read(place)
+
+
+@pytest.mark.parametrize("name", ["group", "patient_id", "Patient ID", "lesion"])
+def test_images_of_one_thing_stay_together_by_the_column_names_of_manifests(tmp_path: Path, name: str) -> None:
+    things = pa.array(["p", "q", "p", "r", "q"])
+    path = write(tmp_path / "a.parquet", labelled(range(5), **{name: things}))
+    opened = find_parquet(str(path), Asked())
+    assert opened is not None
+    groups = opened.sets["all"].groups
+    assert groups is not None
+    assert groups.tolist() == [0, 1, 0, 2, 1]
+    assert any(f"images with the same `{name}` stay together" in note for note in opened.notes)
+
+
+def test_a_column_of_videos_is_no_column_of_groups(tmp_path: Path) -> None:
+    videos = pa.array([[number, number + 1] for number in range(5)])
+    path = write(tmp_path / "a.parquet", labelled(range(5), video=videos), as_datasets=False)
+    opened = find_parquet(str(path), Asked())
+    assert opened is not None
+    assert opened.sets["all"].groups is None

@@ -30,7 +30,9 @@ _THINGS = (
     "scene",
     "burst",
 )
-_GROUPS = tuple(name for thing in _THINGS for name in (thing, f"{thing}_id"))
+GROUP_NAMES = tuple(name for thing in _THINGS for name in (thing, f"{thing}_id"))
+"""What columns are usually called that say what belongs together, the likeliest first, as `plain_name` gives them."""
+
 _INDEX = ("", "unnamed:_0", "index")  # what pandas writes before the columns
 _LOOKED_AT = 50
 
@@ -72,7 +74,7 @@ def columns_of(table: Table, group_by: str | None) -> Columns:
             remedy="call the column path, and the one of labels label",
         )
     split = _named(plain, _SPLITS)
-    group = _named(plain, (plain_name(group_by),)) if group_by is not None else _named(plain, _GROUPS)
+    group = _named(plain, (plain_name(group_by),)) if group_by is not None else _named(plain, GROUP_NAMES)
     taken = {path, split, group}
     label = _named([name if place not in taken else "" for place, name in enumerate(plain)], _LABELS)
     rest = [place for place, name in enumerate(plain) if place not in taken and name not in _INDEX]

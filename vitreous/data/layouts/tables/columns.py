@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vitreous.data.layouts.found import PART_OF
+from vitreous.data.layouts.manifests.manifest_columns import GROUP_NAMES
+from vitreous.data.layouts.manifests.manifest_rows import plain_name
 from vitreous.data.words import some
 from vitreous.errors import DataError, UsageError
 
 _IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "pixel_values")
 _PATH_NAMES = ("image", "img", "image_path", "path", "file_path", "filepath", "file_name", "filename", "file")
 _LABEL_NAMES = ("label", "labels", "target", "targets", "class", "classes", "fine_label", "coarse_label")
-_GROUP_NAMES = ("group", "group_id")
 _NUMBERED = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<rest>.*)", re.DOTALL)
 
 
@@ -143,7 +144,11 @@ def find_columns(schema: Any, features: Mapping[str, Any], where: str, group_by:
     label, notes = _label_column(schema, features, image, where)
     others = {name: name for name in schema.names if name not in (image, label)}
     if group_by is None:
-        group = next((name for name in _GROUP_NAMES if name in others), None)
+        types = pyarrow_for(where).types
+        # a column called video may hold the video itself
+        named = (name for name in others if not _holds_files(types, schema.field(name).type))
+        plain = {plain_name(name): name for name in named}
+        group = next((plain[name] for name in GROUP_NAMES if name in plain), None)
         if group:
             notes.append(f"images with the same `{group}` stay together")
     else:
@@ -300,6 +305,10 @@ def _is_feature(feature: object, kind: str) -> bool:
 
 def _is_binary(types: Any, kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+
+
+def _holds_files(types: Any, kind: Any) -> bool:
+    return bool(types.is_nested(kind)) or _is_binary(types, kind)
 
 
 def _is_text(types: Any, kind: Any) -> bool:
