@@ -148,12 +148,12 @@ def orientation_in(exif: bytes) -> int:
     """
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
-    order = {b"II": "little", b"MM": "big"}.get(exif[:2])
-    if order is None:
+    if exif[:2] not in (b"II", b"MM"):
         return 1
+    order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
 
     def number(at: int, size: int) -> int:
-        return int.from_bytes(exif[at : at + size], "little" if order == "little" else "big")
+        return int.from_bytes(exif[at : at + size], order)
 
     directory = number(4, 4)
     for entry in range(number(directory, 2)):

@@ -82,7 +82,7 @@ def _tiff(file: BinaryFile) -> int:
         file.seek(at)
         if big:
             count = struct.unpack(order + "Q", _read(file, 8))[0]
-            file.seek(at + 8 + 20 * min(count, _LARGEST))
+            file.seek(at + 8 + 20 * min(count, _MOST))
         else:
             count = struct.unpack(order + "H", _read(file, 2))[0]
             file.seek(at + 2 + 12 * count)
