@@ -198,7 +198,8 @@ def _result(name: str, found: _Found, tested: ShuffleTest | None, began: float) 
     concerns = [*class_concerns(readable), *frame_concerns(next(iter(readable.values()))), *found.concerns]
     near = tuple(_group(sets, spots, "near") for spots in found.near)
     if several := [group for group in near if len({image.label for image in group.images}) > 1]:
-        what = f"{len(several):,} of the pictures that look the same have more than one label"
+        groups = "1 group" if len(several) == 1 else f"{len(several):,} groups"
+        what = f"{groups} of pictures that look the same with more than one label"
         concerns.append(Concern(kind="conflicts", what=what, remedy="look whether both labels can be right"))
     concerns += odd_concerns(odd)
     if tested is not None and tested.passed is False:
