@@ -78,13 +78,19 @@ def serving(hub: Hub) -> Iterator[Hub]:
     class Bound(_Handler):
         served = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+    with listening(Bound) as hub.url:
+        yield hub
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address at which a handler answers: a free port of 127.0.0.1."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield hub
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()
@@ -119,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = hub.files[path]
         else:
             return self._refuse(404)
-        time.sleep(hub.delay)
+        time.sleep(hub.delay)  # what a test asks for: a slow hub
         if path in hub.large:
             return self._redirect(path, content)
         return self._give(request, content)
