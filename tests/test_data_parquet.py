@@ -540,3 +540,11 @@ def test_a_column_of_videos_is_no_column_of_groups(tmp_path: Path) -> None:
     opened = find_parquet(str(path), Asked())
     assert opened is not None
     assert opened.sets["all"].groups is None
+    assert any("nothing is kept together by video" in note for note in opened.notes)
+
+
+def test_a_column_that_looks_like_a_division_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", labelled(range(4), subset=["train", "test"] * 2), as_datasets=False)
+    opened = find_parquet(str(path), Asked())
+    assert opened is not None
+    assert any("not divided by subset" in note for note in opened.notes)

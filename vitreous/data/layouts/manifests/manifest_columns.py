@@ -16,7 +16,9 @@ _LABELS = (
     *("label", "labels", "class", "classes", "class_name", "label_name", "category", "categories", "target", "targets"),
     *("tag", "tags", "finding_labels", "diagnosis", "dx", "species", "breed"),
 )
-_SPLITS = ("split", "part", "set", "subset", "partition")
+SPLIT_NAMES = ("split", "part", "set", "subset", "partition")
+"""What columns are usually called that say which part an image belongs to, as `plain_name` gives them."""
+
 _THINGS = (
     "group",
     "patient",
@@ -73,7 +75,7 @@ def columns_of(table: Table, group_by: str | None) -> Columns:
             why=f"there are {some(table.header, 10)}",
             remedy="call the column path, and the one of labels label",
         )
-    split = _named(plain, _SPLITS)
+    split = _named(plain, SPLIT_NAMES)
     group = _named(plain, (plain_name(group_by),)) if group_by is not None else _named(plain, GROUP_NAMES)
     taken = {path, split, group}
     label = _named([name if place not in taken else "" for place, name in enumerate(plain)], _LABELS)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vitreous.data.layouts.found import PART_OF
-from vitreous.data.layouts.manifests.manifest_columns import GROUP_NAMES
+from vitreous.data.layouts.manifests.manifest_columns import GROUP_NAMES, SPLIT_NAMES
 from vitreous.data.layouts.manifests.manifest_rows import plain_name
 from vitreous.data.words import some
 from vitreous.errors import DataError, UsageError
@@ -146,14 +146,18 @@ def find_columns(schema: Any, features: Mapping[str, Any], where: str, group_by:
     if group_by is None:
         types = pyarrow_for(where).types
         # a column called video may hold the video itself
-        named = (name for name in others if not _holds_files(types, schema.field(name).type))
-        plain = {plain_name(name): name for name in named}
+        files = {plain_name(name): name for name in others if _holds_files(types, schema.field(name).type)}
+        plain = {plain_name(name): name for name in others if name not in files.values()}
         group = next((plain[name] for name in GROUP_NAMES if name in plain), None)
+        if mute := [files[name] for name in GROUP_NAMES if name in files]:
+            notes.append(f"nothing is kept together by {some(mute)}, which holds files or tables")
         if group:
             notes.append(f"images with the same `{group}` stay together")
     else:
         group = others.get(group_by)
     split = others.get("split")
+    if split is None and (unread := [name for name in others if plain_name(name) in SPLIT_NAMES]):
+        notes.append(f"not divided by {some(unread)}: only a column called `split` divides a table")
     return Columns(
         image=image,
         kind=kind,
