@@ -46,6 +46,11 @@ def test_natural_order_is_total_and_keeps_names_apart(names: list[str]) -> None:
     assert sorted(names, key=natural_key) == expected
 
 
+def test_numbers_of_any_length_have_their_place() -> None:
+    numbers = ["9" * 5000, "1" + "0" * 5000, "007", "12"]
+    assert sorted(numbers, key=natural_key) == ["007", "12", "9" * 5000, "1" + "0" * 5000]
+
+
 def test_natural_order_is_a_person_s() -> None:
     names = ["img12", "Img2", "img1", "a10b", "a9c", "B", "007", "7", "10"]
     assert sorted(names, key=natural_key) == ["007", "7", "10", "a9c", "a10b", "B", "img1", "Img2", "img12"]
