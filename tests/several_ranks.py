@@ -14,9 +14,9 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,8 @@ from vitreous.training.signals import StopRequests
 
 SEED, COUNT, CLASSES, BATCH, STEPS, MICRO = 3, 37, 7, 8, 10, 2
 POLICY = Policy(device="cpu", precision="float32", attention="fused", kept_heap=False, reason="")
-HASTY = Patience(beat=0.25, silence=4.0, doubt=2.0, grace=1.0, meeting=3.0)
+HASTY = Patience(beat=0.25, silence=4.0, doubt=2.0, grace=1.0, meeting=45.0)  # two dozen processes start at once
+HASTIER = replace(HASTY, meeting=3.0)
 
 
 class Training:
@@ -300,6 +301,15 @@ class Forked:
         """Count seconds from now on."""
         self.began = time.monotonic()
 
+    def wait_for(self, signs: Iterable[Path], limit: float = 60.0) -> None:
+        """Until all these files are there; what the processes said instead, if it takes too long."""
+        absent = list(signs)
+        while absent := [sign for sign in absent if not sign.exists()]:
+            if time.monotonic() - self.began > limit:
+                said = "".join(file.with_suffix(".err").read_text() for file in self.files.values())
+                raise TimeoutError(f"{[sign.name for sign in absent]} did not appear: {said}")
+            time.sleep(0.02)
+
     def ends(self, limit: float = 60.0, buried: int | None = None) -> list[End]:
         """Wait for all processes.
 
@@ -395,8 +405,7 @@ def anew(work: Path) -> list[list[dict[str, object]]]:
     with the store that they had."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     first = Forked(work, 3, lambda: one_life(work, 0), port=store.port)
-    while not all((work / f"0-{rank}").exists() for rank in range(3)):
-        time.sleep(0.02)
+    first.wait_for(work / f"0-{rank}" for rank in range(3))
     os.kill(first.pids[1], signal.SIGKILL)
     first.mark()
     time.sleep(0.1)  # the pause between two looks of torchrun
@@ -418,7 +427,7 @@ def faults(work: Path) -> dict[str, list[dict[str, object]]]:
         "pauses": (2, lambda: endless(work, "pauses", HASTY), (1, stop)),
         "fails": (2, lambda: endless(work, "fails", usual), None),
         "asked": (2, lambda: endless(work, "asked", HASTY), None),
-        "absent": (3, lambda: endless(work, "absent", HASTY), None),
+        "absent": (3, lambda: endless(work, "absent", HASTIER), None),
     }
     worlds = {
         name: Forked(work, size, job, absent=(1,) if name == "absent" else ()) for name, (size, job, _) in cases.items()
@@ -426,8 +435,8 @@ def faults(work: Path) -> dict[str, list[dict[str, object]]]:
 
     def befall(name: str) -> list[dict[str, object]]:
         world, (size, _, blow) = worlds[name], cases[name]
-        while name != "absent" and not all((work / f"{name}-{rank}").exists() for rank in range(size)):
-            time.sleep(0.02)
+        if name != "absent":
+            world.wait_for(work / f"{name}-{rank}" for rank in range(size))
         rank, number = blow or (None, None)
         if blow is not None:
             time.sleep(0.1)
