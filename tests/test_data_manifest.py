@@ -510,9 +510,11 @@ def test_any_names_survive_writing(
     assert back == [{_composed(label) for label in shown} for _, shown, _ in rows]
 
 
-def test_a_name_that_is_no_utf8_is_not_written(tmp_path: Path) -> None:
+def test_a_name_that_would_not_be_read_back_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written as UTF-8"):
         write_manifest(tmp_path / "clean.csv", [ManifestRow("\udcff.png", ("cat",))])
+    with pytest.raises(DataError, match="has a NUL in it"):
+        write_manifest(tmp_path / "clean.csv", [ManifestRow("a.png", ("cat\0dog",))])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -528,3 +530,21 @@ def test_json_nested_too_deeply_is_a_fault_of_its_line(tmp_path: Path) -> None:
     path.write_text('{"path": "a.png", "label": "cat"}\n' + "[" * 200_000 + "\n")
     with pytest.raises(DataError, match="line 2: no JSON"):
         find_manifest(str(path), Asked())
+
+
+def test_a_row_at_fault_is_counted_once(tmp_path: Path) -> None:
+    photos(tmp_path)
+    (tmp_path / "labels.csv").write_text("path,label,split\na.png,cat,train\nb.png,dog,trian\nsub/c.png,cat\n")
+    with pytest.raises(DataError, match=r"^2 faults in 3 rows"):
+        found(tmp_path)
+
+
+def test_rows_without_a_group_in_two_files_of_one_name_have_nothing_in_common(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        photos(tmp_path / part, ("a.png", "b.png", "c.png"))
+        rows = f"a.png,cat,\nb.png,dog,\nc.png,cat, {part} \n"
+        (tmp_path / part / "metadata.csv").write_text(f"file_name,label,patient\n{rows}")
+    answer = found(tmp_path)
+    groups = [images.groups for images in answer.sets.values() if images.groups is not None]
+    assert len(set(np.concatenate(groups).tolist())) == 6
+    assert not [note for note in answer.notes if "flatters" in note]

@@ -214,7 +214,9 @@ def _parsed(table: Table, asked: Asked, group_of: dict[str, int]) -> _Manifest:
     if columns.numbers:
         assert table.header is not None
         manifest.numbers = Numbers([table.header[place] for place in columns.labels])
+    usable_at_fault = 0  # told here, besides the records that are no rows at all
     for line, cells in table.rows(manifest.faults):
+        told = manifest.faults.count
         manifest.lines.append(line)
         manifest.names.append(normal_path(cells[columns.path]))
         if columns.numbers:
@@ -223,10 +225,12 @@ def _parsed(table: Table, asked: Asked, group_of: dict[str, int]) -> _Manifest:
             manifest.cells.append(cells[columns.labels[0]])
         manifest.parts.append(_part(cells, columns, line, manifest.faults))
         if columns.group is not None:
-            group = cells[columns.group] or f"\0{table.path.name}\0{line}"  # one of its own
-            manifest.ungrouped += not cells[columns.group]
-            manifest.groups.append(group_of.setdefault(group, len(group_of)))
-    manifest.rows = len(manifest.lines) + manifest.faults.count
+            group = cells[columns.group].strip()
+            alone = f"\0{table.path}\0{line}"
+            manifest.ungrouped += not group
+            manifest.groups.append(group_of.setdefault(group or alone, len(group_of)))
+        usable_at_fault += manifest.faults.count - told
+    manifest.rows = len(manifest.lines) + manifest.faults.count - usable_at_fault
     if not manifest.rows:
         raise DataError("there is no image in the manifest", where=str(table.path), why="it has a header and no rows")
     _in_one_spelling(manifest)

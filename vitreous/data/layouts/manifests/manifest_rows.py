@@ -160,6 +160,8 @@ def _misleading(label: str) -> bool:
 
 def _csv_line(cells: list[str]) -> bytes:
     quoted = ('"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in '",\r\n') else cell for cell in cells)
+    if any("\0" in cell for cell in cells):
+        raise DataError(f"a path or label has a NUL in it: {cells[0]!r}", remedy="rename the file, or its class")
     try:
         line = ",".join(quoted).encode()
     except UnicodeEncodeError as error:
