@@ -287,3 +287,16 @@ def test_arrays_packed_in_other_ways_are_refused_by_name(tmp_path: Path, method:
         archive.write(tmp_path / "x.npy", "x.npy")
     with pytest.raises(DataError, match=f"packed by {name}"):
         stored_in(tmp_path / "set.npz")
+
+
+def test_no_flipped_bit_of_a_header_ends_otherwise_than_in_an_answer(tmp_path: Path) -> None:
+    """NumPy reads a header that is no Python as one of Python 2's, and then stumbles otherwise."""
+    np.save(tmp_path / "images.npy", photos(3, 5, 7))
+    whole, told = (tmp_path / "images.npy").read_bytes(), 0
+    for place in range(128):
+        (tmp_path / "images.npy").write_bytes(whole[:place] + bytes([whole[place] ^ 0x01]) + whole[place + 1 :])
+        try:
+            stored_in(tmp_path / "images.npy")
+        except DataError:
+            told += 1
+    assert told > 40

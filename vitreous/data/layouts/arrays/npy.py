@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -161,12 +162,13 @@ def _from_header(
     where = str(path) if path.suffix.lower() == ".npy" else f"{path}, {key}"
     before = file.tell()
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
+    if version not in ((1, 0), (2, 0)):
         raise _damaged(where, f"its format is {version[0]}.{version[1]}, which arrays of numbers do not need")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, dtype = read_header(file)
+    except tokenize.TokenError as error:  # NumPy tries a header that it cannot read as one of Python 2's
+        raise _damaged(where, f"its header cannot be read: {error.args[0]}") from error
     if dtype.hasobject:
         raise DataError(
             "the array holds Python objects, which are not read",
