@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -427,3 +428,18 @@ def test_mutated_files_end_in_one_error_or_in_pictures(tmp_path: Path) -> None:
             continue
         assert len(images) == len(written["train"]["fine_labels"])
         assert stacked(images).shape == (9, 32, 32, 3)
+
+
+def test_a_text_that_is_recalled_again_and_again_does_not_fill_the_memory() -> None:
+    """A short pickle could turn one text of 100 kB into bytes 3,000 times over."""
+    content = b"\x80\x02X" + struct.pack("<I", 100_000) + b"a" * 100_000 + b"q\x00"
+    content += b"c_codecs\nencode\nq\x01X\x06\x00\x00\x00latin1q\x02" + b"h\x01h\x00h\x02\x86R" * 3000 + b"."
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError) as caught:
+            read_pickled_dict(content, "batch")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.why == "the same text stands for the bytes of numbers too often"
+    assert peak < 10 * len(content)

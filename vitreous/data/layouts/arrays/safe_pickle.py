@@ -124,6 +124,7 @@ class _Interpreter:
         self._content, self._file = content, io.BytesIO(content)
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
+        self._encoded = 0
 
     def run(self) -> object:
         """What the pickle builds.
@@ -268,13 +269,13 @@ class _Interpreter:
             case "dtype", (str(code), *_) if len(given) in (1, 3):
                 self._stack.append(_kind(code))
             case "scalar", (_Kind() as kind, bytes() | str() as values):
-                self._stack.append(_scalar(kind, values))
+                self._stack.append(_scalar(kind, self._bytes_of(values)))
             case "frombuffer", (bytes() | bytearray() as values, _Kind() as kind, tuple(shape), "C" | "F" as order):
                 array = _Array()
                 array.values = _values(values, kind, shape, order == "F")
                 self._stack.append(array)
             case "encode", (str(text), "latin1" | "latin-1"):
-                self._stack.append(_latin(text))  # how protocol 2 of Python 3 writes bytes
+                self._stack.append(self._bytes_of(text))  # how protocol 2 of Python 3 writes bytes
             case "bytes", ():
                 self._stack.append(b"")  # and this is how it writes none
             case _:
@@ -287,9 +288,21 @@ class _Interpreter:
             case _Kind(dtype=None), (3 | 4, "|" | "<" | ">" | "=" as order, None, None, None, -1, -1, 0):
                 target.dtype = np.dtype(target.code).newbyteorder(order)
             case _Array(values=None), (1, tuple(shape), _Kind() as kind, bool() as fortran, bytes() | str() as values):
-                target.values = _values(values, kind, shape, fortran)
+                target.values = _values(self._bytes_of(values), kind, shape, fortran)
             case _:
                 raise _Stop("something is described that is no array")
+
+    def _bytes_of(self, values: bytes | str) -> bytes:
+        """The bytes of numbers, which may be written as text; all such texts together are no longer than the pickle."""
+        if isinstance(values, bytes):
+            return values
+        self._encoded += len(values)
+        if self._encoded > len(self._content):  # one text that is recalled again and again would fill the memory
+            raise _Stop("the same text stands for the bytes of numbers too often")
+        try:
+            return values.encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise _Stop("the bytes of numbers are text") from error
 
 
 def _kind(code: str) -> _Kind:
@@ -304,23 +317,14 @@ def _dtype(kind: _Kind) -> np.dtype[np.generic]:
     return kind.dtype
 
 
-def _latin(text: str) -> bytes:
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise _Stop("the bytes of numbers are text") from error
-
-
-def _scalar(kind: _Kind, values: bytes | str) -> object:
-    content = _latin(values) if isinstance(values, str) else values
+def _scalar(kind: _Kind, content: bytes) -> object:
     dtype = _dtype(kind)
     if len(content) != dtype.itemsize:
         raise _Stop("a number has too many or too few bytes")
     return np.frombuffer(content, dtype)[0].item()
 
 
-def _values(values: bytes | bytearray | str, kind: _Kind, shape: tuple[object, ...], fortran: bool) -> np.ndarray:
-    content = _latin(values) if isinstance(values, str) else values
+def _values(content: bytes | bytearray, kind: _Kind, shape: tuple[object, ...], fortran: bool) -> np.ndarray:
     dtype = _dtype(kind)
     sides = [side for side in shape[:8] if type(side) is int and 0 <= side <= len(content)]
     if len(sides) != len(shape) or math.prod(sides) * dtype.itemsize != len(content):
