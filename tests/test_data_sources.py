@@ -235,3 +235,17 @@ def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no val images") as caught:
         open_images(tmp_path, split="val")
     assert caught.value.why == "there are train and test images"
+
+
+@pytest.mark.parametrize(
+    ("typed", "what"),
+    [("x" * 300, "the data cannot be reached"), ("~nobody-of-this-name/images", "there is no such home folder")],
+)
+def test_a_place_that_cannot_be_reached_is_told(typed: str, what: str) -> None:
+    error = refused(typed)
+    assert (error.what, error.where) == (what, typed)
+
+
+def test_a_loop_of_links_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("a")
+    assert refused(tmp_path / "a" / "images").where == str(tmp_path / "a" / "images")

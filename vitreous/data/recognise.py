@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ from vitreous.data.layouts.shards.shards import find_shard_sets
 from vitreous.data.layouts.tables.huggingface import find_saved
 from vitreous.data.layouts.tables.parquet import find_parquet
 from vitreous.errors import DataError, UsageError
+
+_NOT_REACHED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP})
 
 _LAYOUTS: tuple[Callable[[str, Asked], Found | None], ...] = (
     find_cifar,  # before shards: cifar-10-python.tar.gz holds none
@@ -61,10 +64,19 @@ def recognise(data: str | Path | ImageSet | Splits, asked: Asked) -> Found:
         return found
     if asked.root is not None:
         raise UsageError(f"--root is for built-in sets ({', '.join(builtin_names())}), and {typed} is none")
-    for find in _LAYOUTS:
-        if found := find(typed, asked):
-            return found
-    raise _unknown(Path(typed).expanduser(), typed)
+    try:
+        path = Path(typed).expanduser()
+    except RuntimeError as error:
+        raise DataError("there is no such home folder", where=typed) from error
+    try:
+        for find in _LAYOUTS:
+            if found := find(typed, asked):
+                return found
+        raise _unknown(path, typed)
+    except OSError as error:
+        if error.errno not in _NOT_REACHED:
+            raise
+        raise DataError("the data cannot be reached", where=str(error.filename or typed), why=error.strerror) from error
 
 
 def _unknown(path: Path, typed: str) -> DataError:
