@@ -107,7 +107,9 @@ def _fashion_mnist(root: str | None) -> Splits:
                 where=str(error.filename),
                 remedy="apt install dataset-fashion-mnist, or --root with the folder of its four .gz files",
             ) from error
-        if len(pixels) != len(labels) or labels.max(initial=0) >= len(_GARMENTS):
+        if (most := int(labels.max(initial=0))) >= len(_GARMENTS):
+            raise DataError(f"a label is {most}, and there are {len(_GARMENTS)} classes", where=str(folder))
+        if len(pixels) != len(labels):
             raise DataError(f"{len(pixels):,} images do not go with {len(labels):,} labels", where=str(folder))
         parts[part] = array_set(f"fashion-mnist/{part}", pixels, labels.astype(np.int64), _GARMENTS)
     return Splits(train=parts["train"], val=None, test=parts["test"])
