@@ -120,6 +120,16 @@ def test_batches_are_those_without_a_cache(photos: Path, kind: str, crop: str, f
     assert alone[2:] == batches(images, cached(images, kind, crop, fast=fast), crop, fast=fast, first_step=2)
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_what_one_way_of_cropping_has_kept_changes_no_other(photos: Path, fast: bool) -> None:
+    """Pixels are kept as views of one kind begin: a folder of caches that all kinds have used serves each its own."""
+    images = opened(photos)
+    for crop in CROPS:
+        assert batches(images, None, crop, fast=fast) == batches(
+            images, cached(images, "disk", crop, fast=fast), crop, fast=fast
+        )
+
+
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_each_image_is_read_once(photos: Path, kind: str) -> None:
     images, read = counted(opened(photos))

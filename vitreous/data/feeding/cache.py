@@ -185,8 +185,8 @@ def _on_disk(
         return None
     folder = cache_folder() / "images"
     expected = _expected_bytes(images, preprocess, augment, fast)
-    what = fingerprint("fast") if fast else _ground_key(preprocess, augment)
-    key = fingerprint(images.fingerprint, list(images.ids[:1]), what)
+    # beside files of JPEGs, fast decoding leaves pixels of whatever it does not decode, which depend on the views too
+    key = fingerprint(images.fingerprint, list(images.ids[:1]), _ground_key(preprocess, augment), fast)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         room = (shutil.disk_usage(folder).free + held_bytes(folder)) // _DISK_SHARE if limit is None else limit
