@@ -193,11 +193,6 @@ def limit_files(size: int, *, deadly: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
-def peak_memory() -> int:
-    """The most memory that this process has taken so far, in kB."""
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // (1 if LINUX else 1024)
-
-
 @cache
 def may_mount() -> bool:
     """Whether this process may have mounts of its own."""

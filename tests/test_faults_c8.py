@@ -160,13 +160,12 @@ def read_zip(count: int) -> None:
 def cost_of(count: int, kind: str) -> tuple[float, int]:
     """Seconds of computing and bytes at the most that an archive of many entries takes, in a process of its own."""
     code = f"""
-        import re, time
-        from pathlib import Path
+        import time
         import test_faults_c8 as tests
-        most = lambda: int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().replace("\\t", ""))[1])
-        before, began = most(), time.process_time()
+        from peak_memory import forget_peak, peak_memory
+        before, began = forget_peak(), time.process_time()
         tests.read_{kind}({count})
-        print(time.process_time() - began, (most() - before) * 1024)
+        print(time.process_time() - began, peak_memory() - before)
     """
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run(
