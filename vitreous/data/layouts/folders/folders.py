@@ -18,7 +18,7 @@ from vitreous.data.layouts.folders.walk import (
     is_folder,
     is_image,
     subfolders,
-    visible_entries,
+    unordered_entries,
 )
 from vitreous.data.layouts.found import PART_OF, Asked, Found
 from vitreous.data.words import natural_key, some
@@ -123,7 +123,7 @@ def class_folders(root: Path, name: str, *, keep_empty: bool) -> tuple[ImageSet,
     if empty and not keep_empty:
         notes.append(f"{name}: left out folders without images: {some(empty)}")
         counts = {class_name: count for class_name, count in counts.items() if count}
-    stray = sum(1 for entry in visible_entries(root) if not is_folder(entry) and is_image(entry))
+    stray = sum(1 for entry in unordered_entries(root) if not is_folder(entry) and is_image(entry))
     if not len(table):
         raise _nothing_found(root, stray)
     if stray:

@@ -84,7 +84,7 @@ def visible_entries(folder: str | Path) -> list[os.DirEntry[str]]:
     Raises:
         DataError: it may not be read.
     """
-    return _in_order(_visible(folder))
+    return _in_order(unordered_entries(folder))
 
 
 def subfolders(folder: str | Path) -> list[Path]:
@@ -96,10 +96,18 @@ def subfolders(folder: str | Path) -> list[Path]:
     Raises:
         DataError: it may not be read.
     """
-    return [Path(entry.path) for entry in _in_order(filter(is_folder, _visible(folder)))]
+    return [Path(entry.path) for entry in _in_order(filter(is_folder, unordered_entries(folder)))]
 
 
-def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
+def unordered_entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder and is meant to be seen, as the disk gives it: for who only looks whether or how many.
+
+    Args:
+        folder: only itself, not what is in the folders below it.
+
+    Raises:
+        DataError: it may not be read.
+    """
     try:
         with os.scandir(str(folder)) as listing:
             return [entry for entry in listing if not is_litter(entry.name)]

@@ -17,12 +17,19 @@ from jaxtyping import Int
 from vitreous.data.imageset import ImageSet, fingerprint
 from vitreous.data.layouts.folders.file_table import FileTable, size_of
 from vitreous.data.layouts.folders.folders import class_folders, folder_set
-from vitreous.data.layouts.folders.walk import LeftOut, is_folder, is_image, subfolders, visible_entries
+from vitreous.data.layouts.folders.walk import (
+    LeftOut,
+    is_folder,
+    is_image,
+    subfolders,
+    unordered_entries,
+    visible_entries,
+)
 from vitreous.data.layouts.found import PART_OF, Asked, Found
 from vitreous.data.layouts.imagenet.devkit import Truth, find_truth, val_number
 from vitreous.data.layouts.imagenet.imagenet_labels import imagenet_wnids, wnid_places
 from vitreous.data.layouts.imagenet.variants import refuse_several, v2_places
-from vitreous.data.words import some
+from vitreous.data.words import natural_key, some
 from vitreous.errors import DataError
 from vitreous.pretrained import imagenet_names
 
@@ -79,14 +86,14 @@ def _parts(home: Path) -> dict[str, Path]:
 
 
 def _kind(folder: Path) -> Kind:
-    """By the names in a folder; a look at the first files must do, as there may be 100,000."""
-    entries = visible_entries(folder)
+    """By the names in a folder, of which there may be a million: none is opened, and they are not put in order."""
+    entries = unordered_entries(folder)
     below = [entry.name for entry in entries if is_folder(entry)]
     if any(val_number(entry.name) for entry in entries):
         if below:
             raise DataError(
                 f"some validation images lie in {folder} itself, others in folders in it",
-                why=f"there are folders called {some(below)}",
+                why=f"there are folders called {some(sorted(below, key=natural_key))}",
                 remedy="finish sorting them into class folders, or put all into one folder",
             )
         return "numbered"

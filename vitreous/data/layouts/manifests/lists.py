@@ -32,6 +32,7 @@ from vitreous.errors import DataError
 
 _UNION = "train800val200.txt"
 _VTAB = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
+_ENDINGS = (".txt", ".list")  # in lower case
 _NOAH = re.compile(r"(train|val|test)_meta\.list(\..*)?")
 _LINE = re.compile(r"(.+?)[ \t]+(\S+)\s*")  # the path may have spaces; what follows the last one is the label
 _MOST_CLASSES = 1_000_000
@@ -108,7 +109,9 @@ def read_list(path: Path) -> tuple[Sequence[str], Int[np.ndarray, " N"]]:
 
 def _in_folder(folder: Path, notes: list[str]) -> dict[str, Path]:
     """The lists of a folder by part; none where it is a folder of another kind."""
-    files = sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_file())
+    with os.scandir(folder) as listing:
+        named = (entry for entry in listing if os.path.splitext(entry.name)[1].lower() in _ENDINGS)
+        files = sorted(Path(entry.path) for entry in named if entry.is_file())
     there = {path.name for path in files}
     if there & {_VTAB["train"], _VTAB["val"], _UNION}:
         return _vtab(folder, there, notes)
@@ -121,7 +124,7 @@ def _in_folder(folder: Path, notes: list[str]) -> dict[str, Path]:
         )
     found: dict[str, Path] = {}
     for path in files:
-        part = PART_OF.get(path.stem.casefold()) if path.suffix.lower() in (".txt", ".list") else None
+        part = PART_OF.get(path.stem.casefold())
         if part is None or not _is_list(path):
             continue
         if part in found:
@@ -165,7 +168,7 @@ def _beside(path: Path, notes: list[str]) -> dict[str, Path]:
 
 def _is_list(path: Path) -> bool:
     """Whether the first line names an image and a number."""
-    if path.suffix.lower() not in (".txt", ".list") and not _NOAH.fullmatch(path.name):
+    if path.suffix.lower() not in _ENDINGS and not _NOAH.fullmatch(path.name):
         return False
     try:
         with open(path, encoding="utf-8-sig") as file:

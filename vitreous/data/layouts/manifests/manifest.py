@@ -116,10 +116,10 @@ def find_manifest(typed: str, asked: Asked) -> Found | None:
 def _in_folder(folder: Path, asked: Asked, notes: list[str]) -> dict[str, Table]:
     """The manifests that a folder holds, by part; none where it is a folder of another kind."""
     with os.scandir(folder) as listing:
-        entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    folders = [Path(entry.path) for entry in entries if entry.is_dir()]
-    files = [Path(entry.path) for entry in entries if entry.is_file()]
-    tables = [path for path in files if path.suffix.lower() in TABLE_ENDINGS]
+        entries = [entry for entry in listing if not entry.name.startswith(".")]  # a million images may lie there too
+    folders = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    named = (entry for entry in entries if os.path.splitext(entry.name)[1].lower() in TABLE_ENDINGS)
+    tables = sorted(Path(entry.path) for entry in named if entry.is_file())
     parts = [path for path in tables if path.stem.casefold() in PART_OF]
     usual = [path for path in tables if path.stem.casefold() in _USUAL]
     flat = any(os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS for entry in entries)
