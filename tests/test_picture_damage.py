@@ -68,6 +68,21 @@ def test_an_end_that_was_never_written_is_noticed(way: str, share: float) -> Non
         decode(data[:written] + bytes(len(data) - written))
 
 
+@pytest.mark.parametrize(
+    "options", [{"quality": 80}, {"quality": 100, "method": 0}, {"lossless": True, "quality": 0, "method": 0}]
+)
+def test_a_webp_picture_that_ends_in_a_flat_area_is_sound(options: dict[str, int]) -> None:
+    """Its coders write a white ground as zeros, which are no sign that the end was never written."""
+    picture = Image.new("RGB", (1500, 1100), "white")
+    picture.paste(structured().resize((1500, 300)))
+    file = io.BytesIO()
+    picture.save(file, "WEBP", **options)
+    data = file.getvalue()
+    assert data.endswith(bytes(64)), "nothing is tried otherwise"
+    with Image.open(file) as expected:
+        assert (decode(data) == np.asarray(expected.convert("RGB"))).all()
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_an_animation_cut_off_is_named_or_its_first_picture_whole(kind: str) -> None:
     frames = [structured(), structured().transpose(Image.Transpose.ROTATE_180), structured()]

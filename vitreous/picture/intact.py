@@ -12,6 +12,8 @@ import re
 import struct
 import zlib
 
+from PIL import WebPImagePlugin
+
 from vitreous.errors import ImageError
 from vitreous.picture.structure import MOST_BLOCKS, BinaryFile
 
@@ -19,7 +21,7 @@ _MOST_SCANS = 200  # libjpeg's default for a progressive file is 10, and no scri
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # those without a length do not matter: restarts, padding
 _BLOCK = 1 << 16
-_ZEROS = 64  # bytes at the end of WebP's data: both its coders write none such
+_ZEROS = 64  # bytes at the end of WebP's data, from which on it is looked at closely
 
 
 def check_intact(kind: str, file: BinaryFile) -> None:
@@ -90,7 +92,7 @@ def _check_png(file: BinaryFile) -> None:
 
 
 def _check_webp(file: BinaryFile) -> None:
-    """The first picture's data does not end in nothing."""
+    """The first picture's data does not end in nothing, but for a picture that does."""
     file.seek(12)
     for _ in range(MOST_BLOCKS):
         head = file.read(8)
@@ -103,11 +105,30 @@ def _check_webp(file: BinaryFile) -> None:
         if kind in (b"VP8 ", b"VP8L"):
             if size > 2 * _ZEROS:
                 file.seek(size - _ZEROS, io.SEEK_CUR)
-                if not file.read(_ZEROS).strip(b"\0"):
+                end = file.read(_ZEROS)
+                if end == bytes(_ZEROS) and _never_read(file, file.tell() - _ZEROS):
                     raise _damaged("WebP", "its end is nothing but zeros")
             return
         file.seek(size + size % 2, io.SEEK_CUR)
     raise _damaged("WebP", "thousands of chunks stand before its picture")
+
+
+def _never_read(file: BinaryFile, at: int) -> bool:
+    """Whether zeros at the end of WebP's data mean nothing: other bytes in their place give the same picture.
+
+    Both coders write a flat area, such as a white ground, as zeros, sometimes thousands; a decoder comes to the last of
+    them. Where zeros took the place of data it needs fewer, and never does.
+    """
+    file.seek(0)
+    data = bytearray(file.read())
+    pixels = []
+    for _ in range(2):
+        try:
+            pixels.append(WebPImagePlugin.WebPImageFile(io.BytesIO(data)).tobytes())
+        except Exception:  # as many as there are ways to be damaged; of the file itself Pillow's is told later
+            return False
+        data[at : at + _ZEROS] = b"\xff" * _ZEROS
+    return pixels[0] == pixels[1]
 
 
 def _damaged(kind: str, why: str) -> ImageError:
