@@ -101,6 +101,13 @@ def test_a_look_holds_digests_size_and_signs() -> None:
     assert PLAIN == look_at(fade, None)["signs"]
 
 
+def test_an_image_may_be_longer_than_16_bits_can_say() -> None:
+    for height, width in ((3, 70_001), (70_002, 2)):
+        pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+        look = look_at(pixels, encoded(pixels, "PNG"))
+        assert (height, width) == (look["height"], look["width"])
+
+
 def encoded(pixels: np.ndarray, form: str, **how: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, form, **how)
@@ -309,7 +316,7 @@ def test_memory_of_an_image_is_as_long_as_stated(photos: Path, tmp_path: Path) -
     inspected(photos)
     (file,) = (tmp_path / "cache" / "looks").iterdir()
     header = file.read_bytes().index(b"\n") + 1 + 32
-    assert 10 * 74 == file.stat().st_size - header
+    assert 10 * 78 == file.stat().st_size - header
 
 
 def test_what_is_gone_is_forgotten(photos: Path, tmp_path: Path) -> None:
@@ -320,7 +327,7 @@ def test_what_is_gone_is_forgotten(photos: Path, tmp_path: Path) -> None:
     inspected(photos)
     (file,) = (tmp_path / "cache" / "looks").iterdir()
     header = file.read_bytes().index(b"\n") + 1 + 32
-    assert 10 * 74 == file.stat().st_size - header
+    assert 10 * 78 == file.stat().st_size - header
     assert 10 == len(Remembered([str(photos)])._known)
 
 

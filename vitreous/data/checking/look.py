@@ -1,4 +1,4 @@
-"""One image looked at once: the digests, sizes and signs that everything else is found from, in 58 bytes."""
+"""One image looked at once: the digests, sizes and signs that everything else is found from, in 62 bytes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LOOK = np.dtype(
         ("pixels", "S16"),  # SHA-256 of height, width and decoded pixels, its first half
         ("across", "<u8"),  # whether it gets brighter from cell to cell to the right
         ("down", "<u8"),  # and downwards
-        ("height", "<u2"),
-        ("width", "<u2"),
+        ("height", "<u4"),  # a PNG may be wider than 65,535 pixels
+        ("width", "<u4"),
         ("frames", "<u4"),
         ("kind", "u1"),
         ("signs", "u1"),

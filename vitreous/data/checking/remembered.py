@@ -1,6 +1,6 @@
 """What was seen in images that have not changed since, so that nobody waits for them to be decoded again.
 
-One file in the person's cache folder for each data set, 74 bytes an image. A file on disk is known by its path,
+One file in the person's cache folder for each data set, 78 bytes an image. A file on disk is known by its path,
 size and time of change; an image in an archive, a shard or a table by its bytes, which are read again. Nothing in it is
 needed: a file that is missing, damaged or of another version only means that images are decoded once more.
 """
@@ -23,7 +23,7 @@ from vitreous.errors import ResourceError
 from vitreous.files import write_atomically
 from vitreous.machine import cache_folder
 
-_FORMAT = 1
+_FORMAT = 2
 _ENTRY = np.dtype([("key", "S16"), ("look", LOOK)])
 _MOST_FILES = 64  # those to which something was added longest ago are forgotten
 _MOST_ENTRIES = 16_000_000  # a gigabyte

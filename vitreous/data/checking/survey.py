@@ -62,7 +62,7 @@ def survey(wanted: Mapping[str, tuple[ImageSet, Int[np.ndarray, " n"]]], doing: 
     """Every image asked for, looked at; progress is shown meanwhile.
 
     About half a millisecond an image is spent beside decoding; one that is remembered takes 20 microseconds where it is
-    a file of its own, otherwise its bytes are read. Memory holds 74 bytes an image, and a few decoded ones a thread.
+    a file of its own, otherwise its bytes are read. Memory holds 78 bytes an image, and a few decoded ones a thread.
 
     Args:
         wanted: sets with the places to look at, rising, by the names of their parts.
