@@ -152,6 +152,19 @@ def test_an_end_within_a_comment_hides_no_scans() -> None:
         decode(progressive(W, H, scans=201, before_scan=comment))
 
 
+def test_markers_without_end_among_scans_are_named() -> None:
+    """Comments between scans cost 64 KiB of reading each, and a file has room for millions."""
+    for number in (100, 20_000):
+        data = progressive(W, H, scans=150, before_scan=b"\xff\xfe\0\4\xff\xda")
+        end = data.rindex(b"\xff\xd9")
+        crowded = data[:end] + b"\xff\xfe\0\4\xff\xda" * number + data[end:]
+        if number == 100:
+            assert (decode(crowded) == decode(data)).all()
+        else:
+            with pytest.raises(ImageError, match="thousands of markers"):
+                decode(crowded)
+
+
 def test_a_webp_file_of_chunks_without_end_is_named() -> None:
     data = file_of("webp-lossless")
     for number in (9, 100_000):

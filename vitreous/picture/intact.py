@@ -54,13 +54,19 @@ def _may_have_many_scans(file: BinaryFile) -> bool:
 
 
 def _num_scans(file: BinaryFile) -> int:
-    """Scans up to the end of the picture, or one more than too many: behind it a telephone's film may follow."""
+    """Scans up to the end of the picture, or one more than too many: behind it a telephone's film may follow.
+
+    Raises:
+        ImageError: there are more markers than anybody writes.
+    """
     scans = 0
     file.seek(2)
-    while scans <= _MOST_SCANS and (marker := _next_marker(file)) not in (None, _END):
+    for _ in range(MOST_BLOCKS):
+        if scans > _MOST_SCANS or (marker := _next_marker(file)) in (None, _END):
+            return scans
         scans += marker == _SCAN
         file.seek(max(0, int.from_bytes(file.read(2), "big") - 2), io.SEEK_CUR)
-    return scans
+    raise ImageError("the JPEG file has thousands of markers", why="so many take minutes to read")
 
 
 def _next_marker(file: BinaryFile) -> bytes | None:
