@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,6 +23,7 @@ from vitreous import console
 from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.data.augmenting.augment import augment, ground, sample_rng
 from vitreous.data.feeding.cache import ImageCache, free_memory, stamp_of
+from vitreous.data.feeding.cache_file import held_bytes
 from vitreous.data.feeding.loader import training_batches
 from vitreous.data.imageset import ImageSet, array_set
 from vitreous.data.layouts.folders.folders import class_folders
@@ -330,6 +333,33 @@ def test_files_that_nobody_uses_are_removed(photos: Path) -> None:
     os.utime(old, (month, month))
     cached(images, "disk", "resmall")
     assert not old.exists()
+
+
+def test_a_file_that_somebody_opens_at_this_moment_is_not_removed(photos: Path) -> None:
+    images = opened(photos)
+    cached(images, "disk")
+    old, month = the_file(), time.time() - 31 * 24 * 3600
+    os.utime(old, (month, month))
+    with FileLock(old.with_suffix(".lock")):
+        cached(images, "disk", "resmall")
+    assert old.exists()
+
+
+def test_a_file_that_another_process_removes_meanwhile_counts_for_nothing(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = opened(photos)
+    cached(images, "disk")
+    left, glob = the_file(), Path.glob
+
+    def outdated(folder: Path, pattern: str) -> Iterator[Path]:
+        yield folder / "gone.images"
+        yield from glob(folder, pattern)
+
+    alone = held_bytes(left.parent)
+    monkeypatch.setattr(Path, "glob", outdated)
+    assert alone == held_bytes(left.parent) > 0
+    assert batches(images, None, "resmall") == batches(images, cached(images, "disk", "resmall"), "resmall")
 
 
 def test_automatic_where_it_helps(photos: Path) -> None:

@@ -21,6 +21,7 @@ import threading
 import time
 import weakref
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -153,9 +154,9 @@ def open_cache_file(folder: Path, key: str, *, count: int, size: int, bound: int
                 _remove_old(folder, keep=path, bound=max(0, bound - size))
                 _make(path, count, size)
             os.utime(path)
+            return CacheFile(path, count)  # under the lock: nobody removes it meanwhile
     except Timeout as error:
         raise OSError(None, "another process holds its lock") from error
-    return CacheFile(path, count)
 
 
 def held_bytes(folder: Path) -> int:
@@ -164,7 +165,7 @@ def held_bytes(folder: Path) -> int:
     Args:
         folder: of such files.
     """
-    return sum(_on_disk(path.stat()) for path in folder.glob(f"*{_SUFFIX}"))
+    return sum(_on_disk(status) for _, status in _files(folder))
 
 
 def _make(path: Path, count: int, size: int) -> None:
@@ -203,13 +204,22 @@ def _is_sound(path: Path, count: int, bound: int) -> bool:
 def _remove_old(folder: Path, *, keep: Path, bound: int) -> None:
     """Remove files unused for a month, and the longest unused of the others while they take more than the bound."""
     now, held = time.time(), 0
-    files = [(path.stat(), path) for path in folder.glob(f"*{_SUFFIX}") if path != keep]
-    for status, path in sorted(files, key=lambda file: -file[0].st_mtime):
+    others = [(path, status) for path, status in _files(folder) if path != keep]
+    for path, status in sorted(others, key=lambda file: -file[1].st_mtime):
         held += _on_disk(status)
         if held > bound or now - status.st_mtime > _UNUSED_SECONDS:
-            with contextlib.suppress(OSError):  # Windows keeps what somebody has open
-                path.unlink()
-                _lock_path(path).unlink(missing_ok=True)
+            # Windows keeps what somebody has open; a file whose lock is held is in use. The lock's own file stays: were
+            # it removed, one process could hold the lock of the file that is gone and another that of its successor.
+            with contextlib.suppress(OSError, Timeout), FileLock(_lock_path(path), timeout=0):
+                if path.stat().st_mtime_ns == status.st_mtime_ns:  # otherwise somebody has begun to use it
+                    path.unlink()
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The files of images in a folder, but for those that another process removes at this moment."""
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):
+            yield path, path.stat()
 
 
 def _on_disk(status: os.stat_result) -> int:
