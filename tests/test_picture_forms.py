@@ -15,7 +15,7 @@ from image_fuzz import corpus
 from PIL import Image
 
 from vitreous.errors import ImageError
-from vitreous.picture.decode import decode
+from vitreous.picture.decode import Source, decode
 from vitreous.picture.describe import Description, describe
 
 H, W = 24, 40
@@ -27,7 +27,7 @@ def test_every_form_gives_the_same_pixels(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(np.rot90(PICTURE)).save(file, "PNG", exif=exif(6))
     (tmp_path / "a.png").write_bytes(file.getvalue())
-    forms = [
+    forms: list[Source] = [
         *(tmp_path / "a.png", str(tmp_path / "a.png"), file.getvalue(), Image.open(file), Image.fromarray(PICTURE)),
         *(PICTURE, FLOATS, FLOATS.astype(np.float64), FLOATS.astype(np.float16)),
         *(torch.from_numpy(FLOATS), torch.from_numpy(PICTURE), torch.from_numpy(FLOATS).half()),
@@ -88,6 +88,19 @@ def done(code: str, image: np.ndarray) -> np.ndarray:
 
 def test_a_float_array_is_described_as_its_picture() -> None:
     assert Description("array", W, H, "RGB", 1, None, 1) == describe(FLOATS)
+
+
+def test_strings_of_numpy_are_paths_and_files(tmp_path: Path) -> None:
+    """As an array of paths gives them one by one."""
+    file = tmp_path / "first.png"
+    Image.fromarray(PICTURE).save(file)
+    sources: tuple[Source, ...] = (np.array([str(file)])[0], np.bytes_(file.read_bytes()))
+    for source in sources:
+        assert (decode(source) == PICTURE).all()
+        assert (describe(source).width, describe(source).height) == (W, H)
+    with pytest.raises(ImageError) as caught:
+        decode(np.str_(tmp_path / "none.png"))
+    assert caught.value.where == str(tmp_path / "none.png")
 
 
 def test_threads_decode_as_one_does() -> None:

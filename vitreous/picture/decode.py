@@ -55,7 +55,7 @@ def decode(
     with named(name):
         if isinstance(source, Image.Image):
             return _pixels(source, "image", background, max_pixels, profile)
-        if isinstance(source, Array):
+        if isinstance(source, Array) and not isinstance(source, str | bytes):  # NumPy has strings, too
             return pixels_of(source)
         with opened(source) as file:
             kind, image = header_of(file)

@@ -53,7 +53,7 @@ def describe(source: Source, *, name: str | None = None) -> Description:
     with named(name_of(source) if name is None else name):
         if isinstance(source, Image.Image):
             return _described("Pillow", source, 1)
-        if isinstance(source, Array):
+        if isinstance(source, Array) and not isinstance(source, str | bytes):  # NumPy has strings, too
             height, width, _ = pixels_of(source).shape
             return Description("array", width, height, "RGB", 1, None, 1)
         with opened(source) as file:

@@ -147,7 +147,7 @@ def name_of(source: Source) -> str:
     """
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "") or "image given as a Pillow image")
-    if isinstance(source, Array):
+    if isinstance(source, Array) and not isinstance(source, str | bytes):  # NumPy has strings, too
         return "image given as an array"
     if isinstance(source, bytes):
         return "image given as bytes"
