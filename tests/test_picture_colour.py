@@ -171,6 +171,10 @@ def test_a_profile_of_other_inks_does_not_fit() -> None:
     data = encode(Image.new("CMYK", (W, H), (40, 90, 160, 30)), "JPEG", icc_profile=icc("screen", P3))
     with pytest.raises(ImageError, match="does not fit a picture in CMYK"):
         decode(data, profile="convert")
+    grey = Image.new("La", (W, H), (40, 90))  # as TIFF stores grey that is multiplied by its transparency
+    grey.info["icc_profile"] = icc("screen", P3)
+    with pytest.raises(ImageError, match="does not fit a picture in L"):
+        decode(grey, profile="convert")
 
 
 def test_without_little_cms_conversion_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,9 +79,11 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         raise ImageError(
             "the colour profile is damaged", why=str(error), remedy='decode(..., profile="ignore")'
         ) from error
+    if image.mode == "La":  # with grey multiplied by it, as TIFF has; Pillow converts it to nothing else
+        image = image.convert("LA")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     if image.mode not in ("RGB", "CMYK", "L", "LAB"):
-        image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
+        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
     try:
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except ImageCms.PyCMSError as error:
