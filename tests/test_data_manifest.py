@@ -19,6 +19,7 @@ from vitreous.data.layouts.manifests.listed_files import Faults, normal_path
 from vitreous.data.layouts.manifests.manifest import find_manifest
 from vitreous.data.layouts.manifests.manifest_labels import Cells, labels_from_cells
 from vitreous.data.layouts.manifests.manifest_rows import ManifestRow, open_table, write_manifest
+from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_images, open_splits
 from vitreous.errors import DataError
 
@@ -197,6 +198,18 @@ def test_class_folders_stay_class_folders(tmp_path: Path) -> None:
     table(tmp_path, ("path", "predicted"), ("cat/1.png", "dog"), name="predictions.csv")
     assert find_manifest(str(tmp_path), Asked()) is None
     assert open_images(tmp_path).classes == ("cat", "dog")
+    answer = recognise(str(tmp_path), Asked())
+    assert answer.notes == [f"{tmp_path}: labels are the folders' names; left out labels.csv, predictions.csv"]
+
+
+@pytest.mark.parametrize("content", ["path,label\nimages/a.png,K\xe4se\n".encode("latin-1"), b"", b"path,path\n"])
+def test_a_damaged_manifest_beside_a_folder_of_images_is_not_passed_over(tmp_path: Path, content: bytes) -> None:
+    """The folder would be taken for the only class."""
+    photos(tmp_path, ("images/a.png", "images/b.png"))
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        recognise(str(tmp_path), Asked())
+    assert str(caught.value.where).startswith(str(tmp_path / "labels.csv"))
 
 
 def test_a_manifest_trains(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from vitreous.data.layouts.folders.walk import (
     unordered_entries,
 )
 from vitreous.data.layouts.found import PART_OF, Asked, Found
+from vitreous.data.layouts.manifests.manifest_rows import TABLE_ENDINGS
 from vitreous.data.words import natural_key, some
 from vitreous.errors import DataError
 from vitreous.picture.decode import decode, file_bytes
@@ -45,6 +47,9 @@ def find_folders(typed: str, asked: Asked) -> Found | None:
         must_learn = part in ("train", "all")
         sets[part], said = class_folders(folder, name, keep_empty=asked.keep_empty and must_learn)
         notes += said
+    beside = (entry.name for entry in unordered_entries(path))
+    if tables := sorted(name for name in beside if os.path.splitext(name)[1].lower() in TABLE_ENDINGS):
+        notes.append(f"{typed}: labels are the folders' names; left out {some(tables)}")
     return Found(typed, sets, notes)
 
 

@@ -172,16 +172,20 @@ def _too_many(folder: Path, tables: Sequence[Path]) -> DataError:
 
 
 def _speaks_of(path: Path, asked: Asked) -> bool:
-    """Whether a table is a manifest of images that are there; in a folder with folders it may be anything."""
+    """Whether a table is a manifest of images that are there; in a folder with folders it may be anything.
+
+    Raises:
+        DataError: it cannot be read at all: called as a manifest is, it may not be passed over.
+    """
+    table = open_table(path)
     try:
-        table = open_table(path)
         columns = columns_of(table, asked.group_by)
-        first = Texts()
-        for (_, cells), _ in zip(table.rows(Faults("")), range(_TRIED), strict=False):
-            first.append(_windows(normal_path(cells[columns.path])))
-        return _base(path.parent, first) is not None
     except DataError:
         return False
+    first = Texts()
+    for (_, cells), _ in zip(table.rows(Faults("")), range(_TRIED), strict=False):
+        first.append(_windows(normal_path(cells[columns.path])))
+    return _base(path.parent, first) is not None
 
 
 def _windows(path: str) -> str:
