@@ -7,7 +7,6 @@ of CIFAR-10, two of CIFAR-100 (coarse, fine) stand before each picture. https://
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from jaxtyping import Int, UInt8
 
 from vitreous.data.imageset import ImageSet, Names, array_set
 from vitreous.data.layouts.arrays.safe_pickle import read_pickled_dict
+from vitreous.data.layouts.folders.walk import few_entries
 from vitreous.data.layouts.found import Asked, Found
 from vitreous.data.words import some
 from vitreous.errors import DataError
 
 _PIXELS = 3 * 32 * 32
 _LARGEST = 2**30  # bytes of a file; CIFAR-100's largest has 155 million
-_MANY = 1000  # entries of a folder that is none of ours
 _BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
 _DOWNLOADS = re.compile(r"cifar-?10{1,2}-(python|binary)\.(tar\.gz|tgz|tar)", re.IGNORECASE)
 
@@ -90,21 +89,12 @@ def _folder_of_files(path: Path) -> Path | None:
     """The folder itself, or the only one in it; an archive alone in it is told."""
     if _form_of(path):
         return path
-    entries = _entries(path)
+    entries = few_entries(path)
     folders = [entry for entry in entries if entry.is_dir()]
     packed = [entry for entry in entries if _DOWNLOADS.fullmatch(entry.name)]
     if packed and not folders:
         raise _packed(packed[0])
     return folders[0] if len(folders) == 1 and _form_of(folders[0]) else None
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder and is meant to be seen; nothing where that is much, or may not be read."""
-    try:
-        few = list(itertools.islice(folder.iterdir(), _MANY))
-        return [] if len(few) == _MANY else [entry for entry in few if not entry.name.startswith(".")]
-    except OSError:
-        return []
 
 
 def _form_of(folder: Path) -> _Form | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
-import itertools
 import math
 import re
 import struct
@@ -22,7 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vitreous.data.imageset import ImageSet, Names, array_set
-from vitreous.data.layouts.folders.walk import is_litter
+from vitreous.data.layouts.folders.walk import MANY, few_entries
 from vitreous.data.layouts.found import PART_OF, Asked, Found
 from vitreous.data.layouts.shards.shard_labels import class_names, classes_of
 from vitreous.data.words import natural_key, some
@@ -33,7 +32,6 @@ _NAME = re.compile(
 )
 _BYTES = 0x08
 _KINDS = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
-_MANY = 1000  # entries of a folder that is none of ours
 _FREE_UNPACKED = 64 << 20  # bytes that any .gz may unpack to
 _MAX_RATIO = 100  # of larger ones; MNIST's images shrink 5 times, its labels 2 times
 
@@ -162,12 +160,7 @@ def _folder_of_files(path: Path) -> Path:
 
 def _entries(folder: Path) -> list[Path]:
     """What lies in a folder and is meant to be seen, unpacked files first; nothing where it is much or not readable."""
-    try:
-        few = list(itertools.islice(folder.iterdir(), _MANY))
-    except OSError:
-        return []
-    seen = [path for path in few if not is_litter(path.name)] if len(few) < _MANY else []
-    return sorted(seen, key=lambda path: (path.suffix.lower() == ".gz", path.name))
+    return sorted(few_entries(folder), key=lambda path: path.suffix.lower() == ".gz")
 
 
 def _pairs(folder: Path, *, family: str | None = None, part: str | None = None) -> list[_Pair]:
@@ -221,7 +214,7 @@ def _one_file(path: Path, typed: str) -> Found | None:
         raise DataError(
             "it cannot be told which images and labels belong together",
             where=typed,
-            why=others if pairs else f"its folder cannot be listed, or holds {_MANY:,} files or more",
+            why=others if pairs else f"its folder cannot be listed, or holds {MANY:,} files or more",
             remedy="put the files of images and of labels into a folder of their own",
         )
     (pair,) = pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import unicodedata
 from collections import Counter
@@ -18,6 +19,9 @@ _LITTER = frozenset(
     {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 )
 
+MANY = 1000
+"""Entries of a folder that cannot be one of a few files for sets as a whole."""
+
 
 @dataclass
 class LeftOut:
@@ -27,6 +31,14 @@ class LeftOut:
     """Endings of the names of files that are no images."""
     loops: int = 0
     """Folders that had been visited before, by another way."""
+
+    def add_file(self, name: str) -> None:
+        """Count a file that is no image.
+
+        Args:
+            name: of the file.
+        """
+        self.suffixes[os.path.splitext(name)[1].lower() or "no ending"] += 1
 
     def notes(self, where: str) -> list[str]:
         """What a person should know, in sentences.
@@ -71,7 +83,7 @@ def images_below(folder: str | Path, left_out: LeftOut) -> Iterator[tuple[os.Dir
             elif is_image(entry):
                 yield entry, above + entry.name
             else:
-                left_out.suffixes[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
+                left_out.add_file(entry.name)
         waiting += reversed(deeper)
 
 
@@ -97,6 +109,20 @@ def subfolders(folder: str | Path) -> list[Path]:
         DataError: it may not be read.
     """
     return [Path(entry.path) for entry in _in_order(filter(is_folder, unordered_entries(folder)))]
+
+
+def few_entries(folder: Path) -> list[Path]:
+    """What lies in a folder of few files and is meant to be seen, by name; nothing where it may not be read.
+
+    Args:
+        folder: with fewer than a thousand entries; of one with more nothing is told.
+    """
+    try:
+        with os.scandir(folder) as listing:
+            few = list(itertools.islice(listing, MANY))
+    except OSError:
+        return []
+    return sorted(Path(entry.path) for entry in few if not is_litter(entry.name)) if len(few) < MANY else []
 
 
 def unordered_entries(folder: str | Path) -> list[os.DirEntry[str]]:

@@ -151,7 +151,7 @@ def _by_number(folder: Path, name: str) -> tuple[ImageSet, list[str]]:
         elif is_image(entry):
             others += 1
         else:
-            left_out.suffixes[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
+            left_out.add_file(entry.name)
     images = folder_set(name, imagenet_names(), table, np.array(labels, np.int64))
     notes = [f"{name}: {len(table):,} images of ImageNet's 1,000 classes, labelled by {truth.source}"]
     if others:
