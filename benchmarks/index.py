@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -43,7 +42,8 @@ from vitreous.data.layouts.shards.shards import shard_set
 from vitreous.data.recognise import recognise
 from vitreous.data.sources import open_splits
 
-TESTS = Path(__file__).resolve().parent.parent / "tests"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # for what functions import
+
 CLASSES, BATCH, EPOCHS = 100, 256, 3
 PROMISE = 10.0
 """Seconds until a million images are found, with nothing remembered, on two cores that have nothing else to do."""
@@ -81,7 +81,6 @@ def write_shards(folder: Path, images: int, shards: int, image: Callable[[int], 
 
 def tiny_images() -> Callable[[int], bytes]:
     """Makes PNG files of a few bytes, each with another picture: copies would be found."""
-    sys.path.insert(0, str(TESTS))
     from tar_shards import dot
 
     return dot
@@ -91,11 +90,10 @@ def tiny_images() -> Callable[[int], bytes]:
 
 
 def resident() -> float:
-    """MB of this process that are in memory now."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """MiB of this process that are in memory now; on systems without /proc, the most that ever were."""
+    from peak_memory import forget_peak
+
+    return forget_peak() / 2**20
 
 
 def timed_index(folder: str) -> dict[str, float]:
@@ -105,7 +103,7 @@ def timed_index(folder: str) -> dict[str, float]:
     return {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - busy,
-        "more_mb": resident() - before,
+        "more_mib": resident() - before,
     }
 
 
@@ -130,17 +128,17 @@ def weighed(folder: str) -> dict[str, float]:
 
 
 def epochs(folder: str) -> dict[str, list[float]]:
-    """MB in memory after each epoch of members and names, and seconds of each."""
+    """MiB in memory after each epoch of members and names, and seconds of each."""
     images = recognise(folder, Asked()).sets["all"]
     steps = len(images) // BATCH
-    found: dict[str, list[float]] = {"mb": [resident()], "seconds": []}
+    found: dict[str, list[float]] = {"mib": [resident()], "seconds": []}
     for epoch in range(EPOCHS):
         start = time.perf_counter()
         for step in range(epoch * steps, (epoch + 1) * steps):
             _, members = batch_members(seed=0, step=step, batch_size=BATCH, count=len(images), shards=images.shards)
             for place in members.tolist():
                 assert images.ids[place]
-        found["mb"].append(resident())
+        found["mib"].append(resident())
         found["seconds"].append(time.perf_counter() - start)
     return found
 
@@ -186,7 +184,7 @@ def measure_index(folder: Path, images: int, shards: int, rounds: int) -> dict:
         )
         for name in ("cold", "warm", "start_cold", "start_warm")
     }
-    mb, seconds = found["epochs"]["mb"], found["epochs"]["seconds"]
+    mib, seconds = found["epochs"]["mib"], found["epochs"]["seconds"]
     say(
         f"{images:,} images, {2 * images:,} members, {shards:,} shards:",
         f"  index, cold            {middle['cold']}",
@@ -195,7 +193,7 @@ def measure_index(folder: Path, images: int, shards: int, rounds: int) -> dict:
         f"  ready to train, warm   {middle['start_warm']}",
         f"  memory of the index    {found['index_bytes']:8.1f} bytes an image",
         f"  with the image set     {found['set_bytes']:8.1f} bytes an image",
-        f"  process after 0 to {EPOCHS} epochs: {', '.join(f'{each:,.1f}' for each in mb)} MB"
+        f"  process after 0 to {EPOCHS} epochs: {', '.join(f'{each:,.1f}' for each in mib)} MiB"
         f" ({statistics.median(seconds):.1f} s an epoch)",
     )
     return found
@@ -216,7 +214,6 @@ def server(folder: Path, delay: float) -> Iterator[str]:
 
 def serve(folder: Path, delay: float) -> None:
     """Until nobody reads what we say."""
-    sys.path.insert(0, str(TESTS))
     from range_server import RangeServer, serving
 
     with serving(RangeServer(delay=delay)) as served:
