@@ -105,7 +105,7 @@ def test_an_image_may_be_longer_than_16_bits_can_say() -> None:
     for height, width in ((3, 70_001), (70_002, 2)):
         pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
         look = look_at(pixels, encoded(pixels, "PNG"))
-        assert (height, width) == (look["height"], look["width"])
+        assert (height, width) == (int(look["height"]), int(look["width"]))
 
 
 def encoded(pixels: np.ndarray, form: str, **how: int) -> bytes:
@@ -450,6 +450,11 @@ def test_frames_of_films_are_told_with_an_expression_that_works(
     assert groups is not None
     assert np.repeat(np.arange(5), 9).tolist() == groups.tolist()
     assert [] == frame_concerns(grouped(keyed(keys), pattern))
+
+
+def test_names_of_many_digits_are_no_frames() -> None:
+    """Python itself turns no text of more than 4,300 digits into a number."""
+    assert [] == frame_concerns(keyed([f"{label}/a{'7' * 5000}{place}.png" for label in "cd" for place in range(9)]))
 
 
 @pytest.mark.parametrize(
