@@ -300,3 +300,24 @@ def test_no_flipped_bit_of_a_header_ends_otherwise_than_in_an_answer(tmp_path: P
         except DataError:
             told += 1
     assert told > 40
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        (np.array([0, np.inf, 1]), "a label is inf"),
+        (np.array([0, 1e300, 1]), "a label is 1e+300"),
+        (np.array([0, 2**63 + 5, 1], np.uint64), "a label is 9223372036854775813"),
+    ],
+)
+def test_labels_beyond_any_number_of_classes_are_told_as_they_are(
+    tmp_path: Path, labels: np.ndarray, what: str
+) -> None:
+    np.savez(tmp_path / "a.npz", x=photos(3, 4, 5), y=labels)
+    assert refused(tmp_path / "a.npz").what == what
+
+
+def test_classes_of_one_name_in_two_spellings_are_not_made_one(tmp_path: Path) -> None:
+    names = np.array(["caf\u00e9", "cafe\u0301"])
+    np.savez(tmp_path / "a.npz", x=photos(3, 4, 5), y=np.array([0, 1, 1]), classes=names)
+    assert refused(tmp_path / "a.npz").what == "class names come twice: caf\u00e9"

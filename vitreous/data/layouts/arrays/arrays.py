@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ _CLASSES = frozenset({"classes", "class_names", "classnames", "label_names"})
 _AT_A_TIME = 1 << 24  # numbers looked at together
 _ALL_DIGESTED = 1 << 30  # bytes of pixels that go into a fingerprint whole
 _SAMPLE = 4096  # images of a larger array that go into it
+_LARGEST = 2.0**53  # no label reaches it; numbers beyond are no longer exact as floating-point ones
 _TOLERANCE = 1e-3  # of a sum of shares
 
 
@@ -58,12 +61,14 @@ class _Pixels:
     @property
     def digest(self) -> str:
         """SHA-256 in hex of all numbers, of a very large array those of some thousand images."""
-        places = np.arange(len(self.array))
+        content = hashlib.sha256(f"{self.array.shape} {self.array.dtype.str}".encode())
         if self.array.nbytes > _ALL_DIGESTED:
             places = np.linspace(0, len(self.array) - 1, _SAMPLE).astype(np.int64)
-        content = hashlib.sha256(f"{self.array.shape} {self.array.dtype.str}".encode())
-        for place in places.tolist():
-            content.update(np.ascontiguousarray(self.array[place]).data)
+            for place in places.tolist():
+                content.update(np.ascontiguousarray(self.array[place]).data)
+        else:
+            for chunk in _chunks(self.array):
+                content.update(np.ascontiguousarray(chunk).data)
         return content.hexdigest()
 
 
@@ -146,7 +151,10 @@ def _known(stored: dict[str, Stored], folder: Path) -> list[str] | None:
     """The names of classes, from an array of texts or a file beside the arrays."""
     for key, each in stored.items():
         if key.casefold() in _CLASSES and each.dtype.kind == "U" and len(each.shape) == 1:
-            return [str(name) for name in each.array()]
+            names = [unicodedata.normalize("NFC", str(name)) for name in each.array()]
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise DataError(f"class names come twice: {some(twice)}", where=each.where)
+            return names
     return class_names(folder)
 
 
@@ -217,6 +225,8 @@ def _labels(stored: dict[str, Stored], pixels: dict[str, _Pixels], known: Sequen
 
 def _one_each(array: np.ndarray, where: str) -> Labels:
     """One label an image: whole numbers from 0, or texts."""
+    if array.dtype.kind in "uf" and bool((array >= _LARGEST).any()):
+        raise DataError(f"a label is {array.max()}", where=where, remedy="save whole numbers from 0, or class names")
     if array.dtype.kind == "f" and bool((array == np.floor(array)).all()):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iubU":
