@@ -12,7 +12,6 @@ from image_files import exif, gradient, icc, png, tiff
 from PIL import Image
 
 from vitreous.errors import ImageError, UsageError
-from vitreous.picture import colour
 from vitreous.picture.decode import decode
 
 H, W = 24, 40
@@ -181,7 +180,7 @@ def test_without_little_cms_conversion_is_a_usage_error(monkeypatch: pytest.Monk
     def missing(_: object) -> None:
         raise ImportError("The _imagingcms C module is not installed")
 
-    monkeypatch.setattr(colour.ImageCms, "ImageCmsProfile", missing)
+    monkeypatch.setattr("vitreous.picture.colour.ImageCms.ImageCmsProfile", missing)
     data = encode(Image.fromarray(PICTURE), "PNG", icc_profile=icc("wide", P3))
     assert (decode(data) == PICTURE).all()
     with pytest.raises(UsageError, match="cannot be converted"):
