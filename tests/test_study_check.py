@@ -24,7 +24,7 @@ from vitreous.errors import ResourceError, UsageError
 from vitreous.results import CheckResult, ImageGroup, ShuffleTest
 from vitreous.schema import to_json
 from vitreous.study import check as room
-from vitreous.study.check import check, free_folder
+from vitreous.study.check import check, free_folder, next_commands
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +200,29 @@ def test_images_that_are_no_files_cannot_be_listed(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no files of their own"):
             check(data, fix=tmp_path / "clean.csv")
     assert not (tmp_path / "clean.csv").exists()
+
+
+def test_no_list_is_proposed_for_images_that_cannot_be_listed(tmp_path: Path) -> None:
+    """The same copies, in a folder and in an archive."""
+    for label, number in (("ant", 1), ("bee", 20)):
+        write_scenes(tmp_path / "p" / label, range(number, number + 3))
+    shutil.copy(tmp_path / "p/ant/1.png", tmp_path / "p/ant/copy.png")
+    shutil.make_archive(str(tmp_path / "q"), "zip", tmp_path / "p")
+    for name, proposed in (("p", True), ("q.zip", False)):
+        found = check(tmp_path / name, out=tmp_path / f"out-{name}")
+        assert 1 == len(found.duplicates)
+        assert proposed == any("--fix" in step.text for step in next_commands(found))
+        page = (tmp_path / f"out-{name}" / "report.html").read_text(encoding="utf-8")
+        assert proposed == ("--fix" in page) == ("clean list" in page)
+        assert not proposed or "Keep one of each" not in page
+
+
+def test_a_list_can_be_written_though_its_first_image_is_gone(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "p/ant", range(3))
+    write_scenes(tmp_path / "p/bee", range(20, 23))
+    data = open_images(tmp_path / "p")
+    Path(data.ids[0]).unlink()
+    assert 5 == check(data, fix=tmp_path / "clean.csv").kept
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ class CheckReport:
     command: str
     written: str = ""
     next_steps: tuple[Command, ...] = ()
+    listable: bool = True
+    """Whether a clean list can be written: the images are files of their own."""
 
 
 def groups_shown(result: CheckResult) -> tuple[ImageGroup, ...]:
@@ -79,7 +81,7 @@ def check_view(report: CheckReport) -> dict[str, Any]:
     """
     result = report.result
     sections = [_section(report, *kind) for kind in _kinds(result) if kind[2]]
-    todo = [*_todo(result), *((concern.what, concern.remedy) for concern in result.warnings)]
+    todo = [*_todo(report), *((concern.what, concern.remedy) for concern in result.warnings)]
     links = [("todo", "What to do")] if todo else []
     links += [("unreadable", "Cannot be read")] if result.unreadable else []
     links += [(section["id"], section["title"]) for section in sections]
@@ -93,7 +95,7 @@ def check_view(report: CheckReport) -> dict[str, Any]:
         "links": [*links, ("next", "How to go on")],
         "score": f"{result.images:,}",
         "score_label": f"{'image' if result.images == 1 else 'images'} looked at, in {duration(result.seconds)}",
-        "verdict": _verdict(result),
+        "verdict": _verdict(result, len(todo)),
         "clean": not result.faulty,
         "facts": _facts(result),
         "notes": result.notes,
@@ -198,8 +200,9 @@ def _odd_words(result: CheckResult, shown: int) -> str:
     return "" if total <= shown else f"{shown} of {total:,} are shown; findings.json names them all."
 
 
-def _todo(result: CheckResult) -> list[tuple[str, str]]:
+def _todo(report: CheckReport) -> list[tuple[str, str]]:
     """What is wrong with single images, and what to do about it."""
+    result, listed = report.result, report.listable
     found = [
         (
             len(result.unreadable),
@@ -211,28 +214,28 @@ def _todo(result: CheckResult) -> list[tuple[str, str]]:
             len(result.leaks),
             "picture lies in several parts, or nearly",
             "pictures lie in several parts, or nearly",
-            "A clean list (--fix clean.csv) takes them out of train; --dedupe when training does so for equal ones",
+            ("A clean list (--fix clean.csv) takes them out of train; " if listed else "Take them out of train; ")
+            + "--dedupe when training does so for equal ones",
         ),
         (
             len(result.conflicts),
             "picture has several labels",
             "pictures have several labels",
-            "Keep the image whose label is right; a clean list leaves out all of them",
+            "Keep the image whose label is right" + ("; a clean list leaves out all of them" if listed else ""),
         ),
         (
             len(result.duplicates),
             "picture is there more than once",
             "pictures are there more than once",
-            "A clean list keeps one of each",
+            "A clean list keeps one of each" if listed else "Keep one of each",
         ),
     ]
     return [(count(number, one, many), remedy) for number, one, many, remedy in found if number]
 
 
-def _verdict(result: CheckResult) -> str:
+def _verdict(result: CheckResult, number: int) -> str:
     if not result.faulty:
         return "Nothing was found that has to be mended."
-    number = len(_todo(result)) + len(result.warnings)
     return f"{count(number, 'thing')} to look at, listed below with what to do."
 
 

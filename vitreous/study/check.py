@@ -245,7 +245,7 @@ def _check_fixable(sets: Mapping[str, ImageSet], fix: Path, data: object) -> Non
         if images.targets is not None and images.targets.soft:
             raise UsageError("--fix cannot write shares of labels into a table", where=images.name)
         inside = images.encoded is None or images.shards or images.in_memory
-        if inside or (len(images) and not os.path.lexists(images.ids[0])):
+        if inside or (len(images) and not any(map(os.path.lexists, images.ids))):
             raise UsageError(
                 "--fix lists files, and these images are no files of their own",
                 where=images.name,
@@ -303,6 +303,7 @@ def _report(result: CheckResult, found: _Found, command: str) -> CheckReport:
         command=command,
         written=time.strftime("%Y-%m-%d %H:%M"),
         next_steps=next_commands(result),
+        listable=_listable(result),
     )
 
 
@@ -320,10 +321,19 @@ def next_commands(result: CheckResult) -> tuple[Command, ...]:
             Command(text=f"vitreous finetune {clean} --model MODEL", explained="train on what is left"),
         )
     steps = [Command(text=f"vitreous finetune {data} --model MODEL", explained="train on these images")]
-    if result.unreadable or result.duplicates or result.leaks or result.conflicts:
+    if _listable(result):
         mend = "a clean list of images: none unreadable, one of each, no leaks; the images stay as they are"
         steps.insert(0, Command(text=f"vitreous check {data} --fix clean.csv", explained=mend))
     return tuple(steps)
+
+
+def _listable(result: CheckResult) -> bool:
+    """Whether there is something that a clean list leaves out, and it lies in files that can be listed."""
+    groups = (*result.duplicates, *result.leaks, *result.conflicts)
+    paths = itertools.chain(
+        (failure.path for failure in result.unreadable), (image.path for group in groups for image in group.images)
+    )
+    return any(map(os.path.lexists, paths))
 
 
 def _pictures(result: CheckResult, sets: Mapping[str, ImageSet]) -> dict[tuple[str, str], UInt8[np.ndarray, "h w 3"]]:
