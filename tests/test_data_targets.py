@@ -120,6 +120,16 @@ def test_a_model_learns_several_labels_of_an_image(trained: vt.Run) -> None:
     assert found.seen == 48
 
 
+def test_no_answer_is_right_for_images_that_show_no_class(trained: vt.Run) -> None:
+    """Red is the first class, and said of red images; they are then said to show nothing."""
+    images = bars(48, 5)
+    red = dataclasses.replace(images, targets=targets_from([{0: 1.0}] * 48, 3, soft=False), labels=np.zeros(48, int))
+    none = dataclasses.replace(red, targets=targets_from([{}] * 48, 3, soft=False))
+    assert vt.evaluate(trained.result.model, red).top1 > 0.1
+    found = vt.evaluate(trained.result.model, none)
+    assert (found.top1, found.top5, found.mean_average_precision) == (0.0, 0.0, None)
+
+
 def test_the_page_says_what_right_means(trained: vt.Run) -> None:
     page = Path(trained.result.report).read_text(encoding="utf-8")
     assert "to say which of 3 classes an image shows" in page

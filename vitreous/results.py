@@ -87,7 +87,8 @@ class Evaluation:
     """What was evaluated on, in words ("photos/test, 240 images")."""
     mean_average_precision: float | None = None
     """Where images have several labels: the mean over classes of the average precision. An answer counts as right
-    when it is one of the image's classes, and that class then stands for its true one."""
+    when it is one of the image's classes, and that class then stands for its true one; no answer is right for an image
+    that shows none, which `per_class` and `confusion` count with the first class."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -132,11 +132,12 @@ def _score(answers: _Answers, images: ImageSet, classes: tuple[str, ...]) -> Eva
     probability = np.concatenate(answers.probability)
     label_probability = np.concatenate(answers.label_probability)
     labels, predicted = np.concatenate(answers.labels), best[:, 0]
-    correct = predicted == labels
+    known = np.where(np.concatenate(answers.shown).any(axis=1), labels, -1) if answers.shown else labels
+    correct = predicted == known
     confusion = confusion_matrix(labels, predicted, len(classes))
     return Evaluation(
         top1=float(correct.mean()),
-        top5=top_k_accuracy(best, labels, _TOP),
+        top5=top_k_accuracy(best, known, _TOP),
         balanced=balanced_accuracy(confusion),
         interval=wilson_interval(int(correct.sum()), len(correct)),
         calibration_error=calibration_error(probability, correct),
