@@ -15,6 +15,7 @@ from vitreous.architecture import ViTConfig
 from vitreous.config import AugmentConfig, TrainOptions
 from vitreous.data.imageset import Splits, array_set
 from vitreous.errors import ResourceError
+from vitreous.training import tell
 from vitreous.training.microbatch import is_out_of_memory
 from vitreous.training.plan import ALONE, Plan, make_plan
 from vitreous.training.step import Done, Engine
@@ -191,3 +192,14 @@ def test_other_errors_are_no_lack_of_memory() -> None:
 def test_lack_of_memory_is_known_by_its_words(words: str) -> None:
     assert is_out_of_memory(RuntimeError(words))
     assert not is_out_of_memory(ValueError(words))
+
+
+def test_the_libraries_of_fast_decoding_are_recorded_by_their_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV is in four distributions, and whoever has another than ours can train."""
+    plan = plan_of()
+    plan = dataclasses.replace(plan, options=dataclasses.replace(plan.options, decode="fast"))
+    monkeypatch.setattr(
+        tell, "packages_distributions", lambda: {"cv2": ["opencv-python"], "simplejpeg": ["simplejpeg"]}
+    )
+    monkeypatch.setattr(tell, "version", {"opencv-python": "4.13", "simplejpeg": "1.9"}.__getitem__)
+    assert {"opencv-python": "4.13", "simplejpeg": "1.9"}.items() <= tell.environment(plan).items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from vitreous.recipe import find_recipe
 from vitreous.training.learning.schedule import warmup_steps
 from vitreous.training.plan import Plan
 
-_FAST = ("simplejpeg", "opencv-python-headless")  # pixels may differ in other versions
+_FAST = ("simplejpeg", "cv2")  # pixels may differ in other versions
 
 
 def describe(plan: Plan, folder: Path | None) -> list[str]:
@@ -85,8 +85,14 @@ def environment(plan: Plan) -> dict[str, str]:
         **({"attention": plan.policy.attention} if attends else {}),
         "micro-batch": str(plan.micro_batch),
         "processes": str(plan.world_size),
-        **({name: version(name) for name in _FAST} if plan.options.decode == "fast" else {}),
+        **(_fast_versions() if plan.options.decode == "fast" else {}),
     }
+
+
+def _fast_versions() -> dict[str, str]:
+    """Of the libraries of fast decoding, by the names they were installed under: of OpenCV there are four."""
+    known = packages_distributions()
+    return {name: version(name) for module in _FAST for name in sorted(set(known.get(module, ())))}
 
 
 def _batch(plan: Plan) -> str:
