@@ -146,7 +146,7 @@ def train(plan: Plan, folder: RunFolder | Onlooker, stop: StopRequests, group: G
                 if score is not None:
                     progress.note(_line(record))
                     if record.waiting > _MUCH_WAITING and not advised:
-                        progress.note(_advice(plan))
+                        progress.note(_advice(plan, engine))
                         advised = True
                     forecast.looked(time.monotonic() - now)
                 meter = Meter()
@@ -239,10 +239,11 @@ def _line(record: EpochRecord) -> str:
     )
 
 
-def _advice(plan: Plan) -> str:
+def _advice(plan: Plan, engine: Engine) -> str:
     """What helps a run that waits for its images: where their time goes, by a few of them."""
     options, train, fast = plan.options, plan.splits.train, plan.options.decode == "fast"
     stages = time_stages(train, plan.card.preprocess, plan.recipe.augment, fast=fast)
     workers = options.workers or num_readers(train)
-    said = stages.advice(fast=fast, cached=options.cache != "none", workers=workers, cores=num_cores())
+    kept = engine.cache is not None or train.in_memory or plan.total_steps <= plan.steps_per_epoch  # no more is gained
+    said = stages.advice(fast=fast, cached=kept, workers=workers, cores=num_cores())
     return f"  much of the time goes by waiting for images: {said}"

@@ -200,12 +200,12 @@ class Engine:
             repeats=recipe.repeats,
             workers=plan.options.workers or num_readers(plan.splits.train),
             fast=plan.options.decode == "fast",
-            cache=self._cache,
+            cache=self.cache,
         )
 
     @functools.cached_property
-    def _cache(self) -> ImageCache | None:
-        """Where decoded images are kept from epoch to epoch; processes on one machine share out its memory."""
+    def cache(self) -> ImageCache | None:
+        """Where decoded images are kept from epoch to epoch; all processes share out the memory, as of one machine."""
         plan = self.plan
         cache = ImageCache.for_training(
             plan.splits.train,
