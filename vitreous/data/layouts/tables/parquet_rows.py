@@ -199,6 +199,7 @@ class StoredImages:
                 table = file.read_row_group(group.number, columns=[self._column], use_threads=False)
         except (arrow.ArrowException, OSError, ValueError) as error:
             raise OSError(errno.EIO, f"row group {group.number} cannot be read: {error}") from error
+        self._open(group.file)  # pyarrow opened the path anew: it may be another file than the one held open
         column = table.column(0)
         if arrow.types.is_struct(column.type):
             column = column.flatten()[0]
