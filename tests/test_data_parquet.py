@@ -256,6 +256,27 @@ def test_a_file_written_anew_is_noticed(tmp_path: Path) -> None:
         images.read(2)
 
 
+def test_a_file_put_in_the_place_of_one_that_is_decoded_whole_is_noticed(tmp_path: Path) -> None:
+    """Pyarrow opens the path for each row group, while we still hold the file that was there."""
+    path, other = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    for place, first in ((path, 0), (other, 1)):
+        column = pa.array([dot(first + number) for number in range(6)])
+        pq.write_table(pa.table({"image": column, "label": [0, 1] * 3}), place, compression="gzip", row_group_size=3)
+    images = whole(path)
+    assert number_in(images.read(0)) == 0
+    other.replace(path)
+    with pytest.raises(ImageError, match="changed"):
+        images.read(3)
+
+
+def test_files_whose_numbers_stand_for_other_names_are_refused(tmp_path: Path) -> None:
+    for name, names in (("a0", NAMES), ("a1", NAMES[::-1])):
+        features = {"label": {**CLASS_LABEL, "names": names}}
+        write(tmp_path / f"{name}.parquet", table(features, label=[0, 1, 2, 3], **PHOTOS), as_datasets=False)
+    error = refused(tmp_path / "a*.parquet")
+    assert (error.what, error.where) == ("files differ in the names of their column `label`", f"{tmp_path}/a1.parquet")
+
+
 # ---------------------------------------------------------------- columns
 
 

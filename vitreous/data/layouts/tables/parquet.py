@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from vitreous.data.layouts.storage import OpenFile
 from vitreous.data.layouts.tables.columns import (
     Columns,
     by_split,
+    class_names,
     features_in,
     find_columns,
     pyarrow_for,
@@ -260,6 +261,7 @@ def _small(
                         why=f"here it is {schema.field(name).type if name in schema.names else 'missing'},"
                         f" elsewhere {expected.field(name).type}",
                     )
+            _check_names(features_in(schema, str(path)), columns, path)
             small = file.read(columns=projection, use_threads=False).replace_schema_metadata()
             small.validate(full=True)  # texts that are none would be met later
             level = _max_level(schema.field(columns.image))
@@ -269,6 +271,19 @@ def _small(
             return small, groups, opened.state
     except (arrow.ArrowException, OtherwiseStoredError, OSError, ValueError, LookupError) as error:
         raise _damaged(path, error) from error
+
+
+def _check_names(features: Mapping[str, Any], columns: Columns, path: Path) -> None:
+    """Refuse a file whose numbers stand for other names than those of the first file."""
+    for column, expected in ((columns.label, columns.names), (columns.split, columns.split_names)):
+        names = class_names(features.get(column), str(path))
+        if names and expected and names != expected:
+            raise DataError(
+                f"files differ in the names of their column `{column}`",
+                where=str(path),
+                why=f"here the numbers stand for {some(names)}; elsewhere for {some(expected)}",
+                remedy="give the files one by one, or write them again with the same names",
+            )
 
 
 def _max_level(image: Any) -> int:
