@@ -69,7 +69,7 @@ def opened(pattern: Address) -> list[RemoteFile]:
         DataError: some are missing or cannot be read.
         UsageError: a package is missing.
     """
-    addresses = [found for each in expanded(pattern.url) for found in _meant(Address(each))]
+    addresses = list(dict.fromkeys(found for each in expanded(pattern.url) for found in _meant(Address(each))))
     if not addresses:
         raise DataError("no file has such a name", where=str(pattern))
     with closing(in_order(_opened, addresses, workers=min(_WAITING, len(addresses)), ahead=2 * _WAITING)) as answers:
