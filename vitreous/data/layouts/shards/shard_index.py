@@ -197,7 +197,9 @@ def _samples(read: Read, length: int, where: str, left_out: Counter[str]) -> tup
             left_out["pickled members, which could run code,"] += 1
         else:
             left_out[f".{suffix} members" if suffix else "members without an ending"] += 1
-    for key in images.keys() & described.keys() - texts.keys():
+    for key in images:  # in the order of the shard, which is read ahead
+        if key not in described or key in texts:
+            continue
         if text := _described(_content(read, described[key], where), where, described[key].name):
             texts[key] = text
     if lonely := len(texts.keys() - images.keys()):
@@ -225,7 +227,7 @@ def _described(content: str, where: str, name: str) -> str:
         raise DataError("a member is not JSON", where=f"{where}/{name}", why=str(error)) from error
     label = told.get("label", told.get("class", "")) if isinstance(told, dict) else ""
     if isinstance(label, str | int) and not isinstance(label, bool):
-        return str(label).strip()
+        return unicodedata.normalize("NFC", str(label).strip())  # it may be written in escapes
     raise DataError(
         "a label must be a whole number or the name of a class", where=f"{where}/{name}", why=f"it is {str(label)[:60]}"
     )
