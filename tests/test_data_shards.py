@@ -331,6 +331,22 @@ def test_parts_may_lie_in_folders_of_their_own(tmp_path: Path) -> None:
     assert splits.test.keys[0] == "000.tar/000012.png"
 
 
+def test_two_folders_for_one_part_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "val", "validation"):
+        write_shards(tmp_path / name, [2])
+    assert refused(tmp_path).what == "both val and validation could be the val images"
+
+
+def test_a_shard_that_two_patterns_mean_counts_once(tmp_path: Path) -> None:
+    write_shards(tmp_path, [1, 1])
+    assert find_shards(f"{tmp_path}/{{000,00*}}.tar") == {"all": [tmp_path / "000.tar", tmp_path / "001.tar"]}
+
+
+def test_labels_in_json_are_composed_after_their_escapes(tmp_path: Path) -> None:
+    samples = [{"png": dot(0), "json": json.dumps({"label": "e\u0301"}).encode()}, {"png": dot(1), "cls": "é".encode()}]
+    assert opened(labelled(tmp_path, *samples)).classes == ("é",)
+
+
 def test_what_is_wrong_with_names_is_told(tmp_path: Path) -> None:
     write_shards(tmp_path, [1] * 3)
     for typed, words in {

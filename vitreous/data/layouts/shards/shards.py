@@ -75,7 +75,7 @@ def find_shards(typed: str) -> dict[str, list[Path]]:
             called train, val and test with tar files in them.
 
     Raises:
-        DataError: shards of a numbered row are missing, or they are compressed.
+        DataError: shards of a numbered row are missing, they are compressed, or two folders could be the same part.
     """
     path = Path(typed).expanduser()
     if path.is_dir():
@@ -87,11 +87,10 @@ def find_shards(typed: str) -> dict[str, list[Path]]:
         return by_name([path])
     if "{" not in typed and not _WILD.search(typed):
         return {}
-    found = [
-        Path(each)
-        for pattern in expanded(str(path))
-        for each in (glob.glob(pattern) if _WILD.search(pattern) else [pattern])
-    ]
+    named = (
+        glob.glob(pattern) if _WILD.search(pattern) else [pattern] for pattern in expanded(str(path))
+    )  # of several patterns two may mean the same shard
+    found = [Path(each) for each in dict.fromkeys(itertools.chain.from_iterable(named))]
     if missing := [str(each) for each in found if not each.is_file()]:
         raise DataError(f"{len(missing):,} of {len(found):,} shards are missing", where=typed, why=some(missing))
     if not found:
@@ -142,8 +141,15 @@ def _in_folder(folder: Path) -> dict[str, list[Path]]:
     folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
     if tars := _tars(folder):
         return {} if folders else by_name(tars)  # beside class folders a tar file is but a file
-    parts = {PART_OF.get(entry.name.casefold(), ""): _tars(entry) for entry in folders}
-    return {part: tars for part, tars in parts.items() if part and tars}
+    parts: dict[str, list[Path]] = {}
+    for entry in sorted(folders):
+        if not (part := PART_OF.get(entry.name.casefold())) or not (tars := _tars(entry)):
+            continue
+        if part in parts:
+            both = f"{parts[part][0].parent.name} and {entry.name}"
+            raise DataError(f"both {both} could be the {part} images", where=str(folder), remedy="keep one of the two")
+        parts[part] = tars
+    return parts
 
 
 def _tars(folder: Path) -> list[Path]:
