@@ -21,14 +21,14 @@ from typing import SupportsIndex, overload
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
+from vitreous.data.checking.readable import first_few
 from vitreous.data.imageset import ImageSet, Names, fingerprint
 from vitreous.data.targets import Targets
 from vitreous.errors import DataError
 from vitreous.picture.decode import decode, file_bytes
 from vitreous.picture.sniff import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
 
-SHOWN = 10
-"""Faults that are told one by one; the others are counted."""
+_SHOWN = 10  # faults that are told one by one; the others are counted
 
 IMAGE_ENDINGS = IMAGE_SUFFIXES | FOREIGN_SUFFIXES
 """Endings, in lower case, of the names of files that hold pictures, those in formats that are not read included."""
@@ -95,8 +95,8 @@ class Faults:
         """
         self.count += 1
         self._kept.append((line, text))
-        if len(self._kept) > 100 * SHOWN:
-            self._kept = sorted(self._kept)[:SHOWN]
+        if len(self._kept) > 100 * _SHOWN:
+            self._kept = sorted(self._kept)[:_SHOWN]
 
     def raise_any(self, total: int, what: str, remedy: str | None = None) -> None:
         """Raise an error that names the first ten, if there are any.
@@ -111,15 +111,13 @@ class Faults:
         """
         if not self.count:
             return
-        told = [f"line {line:,}: {text}" for line, text in sorted(self._kept)[:SHOWN]]
-        if self.count > SHOWN:
-            told.append(f"... and {self.count - SHOWN:,} more")
+        told = [f"line {line:,}: {text}" for line, text in sorted(self._kept)[:_SHOWN]]
         raise DataError(
             f"{self.count:,} faults in {total:,} {what}"
             if self.count > 1
             else f"there is a fault in one of {total:,} {what}",
             where=self._where,
-            why="\n        ".join(told),
+            why=first_few(told, self.count),
             remedy=remedy,
         )
 
