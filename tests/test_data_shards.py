@@ -479,6 +479,20 @@ def test_a_shard_that_changed_since_is_not_read(tmp_path: Path) -> None:
         images.read(0)
 
 
+def test_a_shard_written_while_it_is_indexed_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_shards(tmp_path, [3]) / "000.tar"
+
+    def meanwhile(path: Path) -> shard_index.ShardIndex:
+        index = index_shard(path)
+        write_shards(tmp_path, [5], first=100)
+        return index
+
+    monkeypatch.setattr(shard_index, "index_shard", meanwhile)
+    images = shard_set([path], "", None)[0]
+    with pytest.raises(ImageError, match="changed since"):
+        images.read(0)
+
+
 # ---------------------------------------------------------------- parts and checks
 
 

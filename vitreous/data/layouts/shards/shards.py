@@ -127,13 +127,15 @@ def shard_set(paths: Sequence[Location], name: str, known: Sequence[str] | None)
     Raises:
         DataError: a shard is damaged, or an image has no label or one that cannot be understood.
     """
+    # looked at before: a shard that is written while its headers are read is not read on
+    seen = {shard: _state(path.stat()) for shard, path in enumerate(paths) if isinstance(path, Path)}
     index = index_shards(paths)
     notes = index.notes(name)
     _check_labels(index, paths, name)
     classes, table = classes_of(index.texts, known, name)
     if known is not None and (unused := set(known) - set(classes)):
         notes.append(f"{name}: no images of {len(unused):,} of {len(known):,} classes: {some(sorted(unused))}")
-    return _as_set(name, paths, index, classes, table[index.labels]), notes
+    return _as_set(name, paths, seen, index, classes, table[index.labels]), notes
 
 
 def _in_folder(folder: Path) -> dict[str, list[Path]]:
@@ -229,13 +231,17 @@ def _check_labels(index: ShardIndex, paths: Sequence[Location], name: str) -> No
 
 
 def _as_set(
-    name: str, paths: Sequence[Location], index: ShardIndex, classes: tuple[str, ...], labels: Int[np.ndarray, " N"]
+    name: str,
+    paths: Sequence[Location],
+    seen: dict[int, tuple[int, int]],
+    index: ShardIndex,
+    classes: tuple[str, ...],
+    labels: Int[np.ndarray, " N"],
 ) -> ImageSet:
     ends: list[int] = np.cumsum(index.counts).tolist()
     shards = _names_below(paths)
     usual = int(index.sizes.mean())
     far = {shard: ReadAhead(path, usual) for shard, path in enumerate(paths) if isinstance(path, Placed)}
-    seen = {shard: _state(path.stat()) for shard, path in enumerate(paths) if isinstance(path, Path)}
 
     def shard_of(place: int) -> int:
         return bisect.bisect_right(ends, place)
