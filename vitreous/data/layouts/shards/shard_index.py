@@ -42,7 +42,7 @@ machine, its address without passwords, and what the server says."""
 _SMALL_SAMPLE = 2**14  # bytes of samples with which indexing is work rather than waiting
 _WAITING = 8  # threads: reading headers is waiting for a disk, hardly work
 _WAITING_LONG = 32  # or for a network: a photograph's header costs a request
-_FORMAT = 1  # raised when what the cache holds, or how members are understood, changes
+_FORMAT = 2  # raised when what the cache holds, or how members are understood, changes
 
 
 @dataclass(frozen=True, eq=False)
