@@ -276,7 +276,7 @@ def _small(
 def _check_names(features: Mapping[str, Any], columns: Columns, path: Path) -> None:
     """Refuse a file whose numbers stand for other names than those of the first file."""
     for column, expected in ((columns.label, columns.names), (columns.split, columns.split_names)):
-        names = class_names(features.get(column), str(path))
+        names = class_names(features.get(column), str(path)) if column else None
         if names and expected and names != expected:
             raise DataError(
                 f"files differ in the names of their column `{column}`",
