@@ -275,6 +275,7 @@ def test_files_whose_numbers_stand_for_other_names_are_refused(tmp_path: Path) -
         write(tmp_path / f"{name}.parquet", table(features, label=[0, 1, 2, 3], **PHOTOS), as_datasets=False)
     error = refused(tmp_path / "a*.parquet")
     assert (error.what, error.where) == ("files differ in the names of their column `label`", f"{tmp_path}/a1.parquet")
+    assert error.why == f"0 stands for {NAMES[-1]} here, and for {NAMES[0]} elsewhere"
 
 
 # ---------------------------------------------------------------- columns
@@ -479,7 +480,11 @@ def test_a_test_part_without_labels_is_left_out(tmp_path: Path) -> None:
 
 def test_missing_and_strange_files(tmp_path: Path) -> None:
     write(tmp_path / "a" / "train-00000-of-00003.parquet", labelled(range(4)))
-    assert refused(tmp_path / "a").what == "of the split train there are 1 files, and by their names there should be 3"
+    lacks = "of the split train there are 1 files, and by their names there should be 3"
+    assert refused(tmp_path / "a").what == lacks
+    write(tmp_path / "parts" / "train" / "train-00000-of-00003.parquet", labelled(range(4)))
+    write(tmp_path / "parts" / "test" / "0.parquet", labelled(range(4)))
+    assert refused(tmp_path / "parts").what == lacks
     write(tmp_path / "b" / "train.parquet", labelled(range(4)))
     write(tmp_path / "b" / "more.parquet", labelled(range(4)))
     assert "more.parquet" in refused(tmp_path / "b").what

@@ -337,6 +337,20 @@ def test_two_folders_for_one_part_are_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).what == "both val and validation could be the val images"
 
 
+def test_a_part_of_another_kind_beside_shards_is_not_passed_over(tmp_path: Path) -> None:
+    write_shards(tmp_path / "train", [2])
+    (tmp_path / "val").mkdir()
+    assert list(find_shards(str(tmp_path))) == ["train"]
+    (tmp_path / "val" / "ant").mkdir()
+    assert refused(tmp_path).what == "no tar shards lie in val, and other things do"
+
+
+def test_labels_of_thousands_of_digits_are_names() -> None:
+    digits = "7" * 5_000
+    classes, places = classes_of(["1", digits], None, "here")
+    assert ([classes[place] for place in places], len(classes)) == (["1", digits], 2)
+
+
 def test_a_shard_that_two_patterns_mean_counts_once(tmp_path: Path) -> None:
     write_shards(tmp_path, [1, 1])
     assert find_shards(f"{tmp_path}/{{000,00*}}.tar") == {"all": [tmp_path / "000.tar", tmp_path / "001.tar"]}

@@ -85,7 +85,7 @@ def classes_of(
     Raises:
         DataError: a label means no class, or it could mean two.
     """
-    numbers = {text: int(text) for text in texts if re.fullmatch("-?[0-9]+", text)}
+    numbers = {text: int(text) for text in texts if re.fullmatch("-?[0-9]{1,18}", text)}
     if below := [text for text, number in numbers.items() if number < 0]:
         raise DataError(f"labels are below 0: {some(below)}", where=where, why="the numbers of classes begin at 0")
     if known is not None:

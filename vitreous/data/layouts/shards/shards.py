@@ -144,13 +144,24 @@ def _in_folder(folder: Path) -> dict[str, list[Path]]:
     if tars := _tars(folder):
         return {} if folders else by_name(tars)  # beside class folders a tar file is but a file
     parts: dict[str, list[Path]] = {}
+    without: list[str] = []
     for entry in sorted(folders):
-        if not (part := PART_OF.get(entry.name.casefold())) or not (tars := _tars(entry)):
+        if not (part := PART_OF.get(entry.name.casefold())):
+            continue
+        if not (tars := _tars(entry)):
+            without += [entry.name] if any(entry.iterdir()) else []
             continue
         if part in parts:
             both = f"{parts[part][0].parent.name} and {entry.name}"
             raise DataError(f"both {both} could be the {part} images", where=str(folder), remedy="keep one of the two")
         parts[part] = tars
+    if parts and without:
+        raise DataError(
+            f"no tar shards lie in {' and '.join(without)}, and other things do",
+            where=str(folder),
+            why=f"{next(iter(parts))} has shards, and all parts of one data set are of one kind",
+            remedy="put shards there, or name those to read with a pattern",
+        )
     return parts
 
 

@@ -9,6 +9,7 @@ import glob
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def _in_parts(folders: Sequence[Path], above: Path) -> tuple[dict[str, list[Path
             both = f"{found[part][0].parent.name} and {folder.name}"
             raise DataError(f"both {both} could be the {part} images", where=str(above), remedy="keep one of the two")
         found[part] = _parquets(folder)
+        _check_complete(_splits(found[part]), str(folder))
     return found, []
 
 
@@ -137,21 +139,9 @@ def _by_name(paths: Sequence[Path], where: str, *, whole: bool = False) -> tuple
         where: they lie, for errors.
         whole: whether all files of a split should be there.
     """
-    splits: dict[str, list[Path]] = {}
-    for path in paths:
-        numbered = split_in_name(path.stem)
-        word = re.match(r"[a-z]*", path.name.casefold())
-        plain = word[0] if word and word[0] in PART_OF else ""
-        splits.setdefault(numbered[0] if numbered else plain, []).append(path)
-    for split, files in splits.items():
-        counts = {numbered[2] for path in files if (numbered := split_in_name(path.stem))}
-        if whole and counts and counts != {len(files)}:
-            raise DataError(
-                f"of the split {split} there are {len(files):,} files, and by their names there should be"
-                f" {' or '.join(f'{count:,}' for count in sorted(counts))}",
-                where=where,
-                remedy="fetch those that are missing, or name the files with a pattern: train-*.parquet",
-            )
+    splits = _splits(paths)
+    if whole:
+        _check_complete(splits, where)
     parts, others = by_split(splits)
     if others and (not parts or "" in others):
         strange = splits[""] if "" in others else [files[0] for files in splits.values()]
@@ -166,6 +156,30 @@ def _by_name(paths: Sequence[Path], where: str, *, whole: bool = False) -> tuple
     for split, part in parts.items():
         found.setdefault(part, []).extend(splits[split])
     return found, notes
+
+
+def _splits(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files by the split that their names say; under "" those that say none."""
+    splits: dict[str, list[Path]] = {}
+    for path in paths:
+        numbered = split_in_name(path.stem)
+        word = re.match(r"[a-z]*", path.name.casefold())
+        plain = word[0] if word and word[0] in PART_OF else ""
+        splits.setdefault(numbered[0] if numbered else plain, []).append(path)
+    return splits
+
+
+def _check_complete(splits: Mapping[str, Sequence[Path]], where: str) -> None:
+    """Refuse a split that lacks files by the count in their names."""
+    for split, files in splits.items():
+        counts = {numbered[2] for path in files if (numbered := split_in_name(path.stem))}
+        if counts and counts != {len(files)}:
+            raise DataError(
+                f"of the split {split} there are {len(files):,} files, and by their names there should be"
+                f" {' or '.join(f'{count:,}' for count in sorted(counts))}",
+                where=where,
+                remedy="fetch those that are missing, or name the files with a pattern: train-*.parquet",
+            )
 
 
 def _is_ours(path: Path, typed: str) -> bool:
@@ -278,10 +292,12 @@ def _check_names(features: Mapping[str, Any], columns: Columns, path: Path) -> N
     for column, expected in ((columns.label, columns.names), (columns.split, columns.split_names)):
         names = class_names(features.get(column), str(path)) if column else None
         if names and expected and names != expected:
+            pairs = enumerate(zip_longest(names, expected, fillvalue="nothing"))
+            place, (here, there) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
             raise DataError(
                 f"files differ in the names of their column `{column}`",
                 where=str(path),
-                why=f"here the numbers stand for {some(names)}; elsewhere for {some(expected)}",
+                why=f"{place} stands for {here} here, and for {there} elsewhere",
                 remedy="give the files one by one, or write them again with the same names",
             )
 
