@@ -89,8 +89,10 @@ def _check_png(file: BinaryFile) -> None:
         size = int.from_bytes(head[:4], "big")
         if len(head) < 8 or size + 4 > end - file.tell():
             raise _damaged("PNG", "it is cut off")
-        content = file.read(size)
-        if zlib.crc32(content, zlib.crc32(head[4:])) != int.from_bytes(file.read(4), "big"):
+        found = zlib.crc32(head[4:])
+        for start in range(0, size, _BLOCK):  # a chunk may be 4 GB
+            found = zlib.crc32(file.read(min(_BLOCK, size - start)), found)
+        if found != int.from_bytes(file.read(4), "big"):
             raise _damaged("PNG", f"the check sum of a chunk {head[4:].decode('ascii', 'replace')!r} is wrong")
         if head[4:] == b"IEND":
             return
