@@ -243,6 +243,13 @@ def test_class_names_stand_in_the_order_of_their_ids() -> None:
     assert understood.classes == tuple(f"kind {i}" for i in range(11))
 
 
+@pytest.mark.parametrize(("answers", "problem"), [("one", None), ("several", "multi_label_classification")])
+def test_whether_classes_exclude_each_other_comes_back(answers: str, problem: str | None) -> None:
+    tensors, told, _ = saved(vit(), answers=answers)
+    assert told.get("problem_type") == problem  # what transformers' pipeline picks softmax or sigmoid by
+    assert HUGGINGFACE.understand(raw(tensors, config_json=told), {}).answers == answers
+
+
 def test_code_of_a_config_is_named_and_not_run() -> None:
     tensors, told, _ = saved(vit())
     told |= {"auto_map": {"AutoModel": "modeling_mine.MineModel"}}

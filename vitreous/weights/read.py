@@ -79,6 +79,7 @@ def read(path: Path, *, verify: bool = True, settings: Settings | None = None) -
         architecture=understood.architecture,
         preprocess=understood.preprocess,
         classes=understood.classes,
+        answers=understood.answers,
         features=feature_words(understood.architecture),
         licence=understood.licence,
         provenance={"began_as": f"{dialect.title} file {raw.path.name}", "assumed": list(understood.notes)},

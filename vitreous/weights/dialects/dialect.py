@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class Understood:
     """Under the names that the table uses: prefixes stripped, old spellings renewed, stacks taken apart."""
     preprocess: PreprocessConfig
     classes: tuple[str, ...] = ()
+    answers: Literal["one", "several"] = "one"
+    """As in `ModelCard`."""
     licence: str = "not stated"
     dropped: dict[str, str] = field(default_factory=dict)
     """Tensors that are known and not needed, with the reason."""

@@ -37,6 +37,7 @@ _ACTIVATIONS = {  # hidden_act: ours (transformers/activations.py)
     "gelu_pytorch_tanh": "tanh",
     "quick_gelu": "quick",
 }
+MULTI_LABEL = "multi_label_classification"  # a `problem_type`: every class has a probability of its own
 _TO_WRITE = {"erf": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu"}
 
 
@@ -238,6 +239,8 @@ def config_json(config: ViTConfig, card: ModelCard, class_name: str) -> dict[str
         names = card.classes or tuple(f"LABEL_{i}" for i in range(config.num_classes))
         values["id2label"] = {str(i): name for i, name in enumerate(names)}
         values["label2id"] = {name: i for i, name in enumerate(names)}
+        if card.answers == "several":
+            values["problem_type"] = MULTI_LABEL
     return values | {"architectures": [class_name]}
 
 

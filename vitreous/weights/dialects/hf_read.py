@@ -16,6 +16,7 @@ from vitreous.architecture import Resample, ViTConfig
 from vitreous.errors import ModelFileError
 from vitreous.weights.dialects.dialect import Settings, Understood
 from vitreous.weights.dialects.hf_config import (
+    MULTI_LABEL,
     Stated,
     activation,
     class_names,
@@ -85,6 +86,7 @@ def understand(raw: Raw, settings: Settings) -> Understood:
         tensors={FORMS[form].prefix + name: tensor for name, tensor in found.encoder.items()} | found.outside,
         preprocess=preprocess,
         classes=class_names(stated, config.num_classes) if "classifier" in " ".join(FORMS[form].heads) else (),
+        answers="several" if stated.values.get("problem_type") == MULTI_LABEL else "one",
         dropped=found.dropped,
         notes=(*notes, *more),
     )
