@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitreous.cli.words import columns, command, count, harmless, next_steps, percent, shorten, table
+from vitreous.cli.words import columns, command, harmless, next_steps, percent, shorten, table
+from vitreous.console import count
 
 
 @pytest.mark.parametrize(

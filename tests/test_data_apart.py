@@ -28,7 +28,7 @@ def plant(root: Path, parts: dict[str, int]) -> None:
 def test_a_picture_in_two_parts_stops_everything_and_is_named(tmp_path: Path) -> None:
     plant(tmp_path, {"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
     write(tmp_path / "train" / "a" / "copy.png", 300)  # val/b/0.png
-    with pytest.raises(DataError, match="1 pictures lie in more than one part") as caught:
+    with pytest.raises(DataError, match="1 picture lies in more than one part") as caught:
         open_splits(tmp_path, val=0.2, seed=0)
     assert caught.value.why == f"{tmp_path}/train/a/copy.png = {tmp_path}/val/b/0.png"
     splits = open_splits(tmp_path, val=0.2, seed=0, dedupe=True)
@@ -36,7 +36,7 @@ def test_a_picture_in_two_parts_stops_everything_and_is_named(tmp_path: Path) ->
     assert len(splits.train) == 8
     assert splits.val is not None
     assert len(splits.val) == 4
-    assert "left out 1 copies of images that the score comes from" in splits.notes
+    assert "left out 1 copy of images that the score comes from" in splits.notes
 
 
 def test_a_picture_stays_where_it_judges_most(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_copies_within_a_part_come_to_the_same_side(tmp_path: Path) -> None:
             {key.removeprefix("a/again").removeprefix("a/") for key in part.keys} for part in (splits.train, splits.val)
         ]
         assert not {name for name in both[0] & both[1] if not name.startswith("b/")}
-        assert "copies together" in splits.notes[-1]
+        assert "copies that were found together" in splits.notes[-1]
 
 
 def test_copies_and_unreadable_images_are_left_out_together(tmp_path: Path) -> None:

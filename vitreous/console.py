@@ -55,6 +55,17 @@ def say(*lines: str) -> None:
     print("\n".join(lines), file=stream(), flush=True)
 
 
+def count(number: int, unit: str, units: str | None = None) -> str:
+    """`1 image`, `1,240 images`.
+
+    Args:
+        number: 0 or more.
+        unit: in the singular.
+        units: in the plural; by default with an s.
+    """
+    return f"{number:,} {unit if number == 1 else units or unit + 's'}"
+
+
 def duration(seconds: float) -> str:
     """A duration as a person says it: `8.4 s`, `2:05 min`, `3:07:20 h`.
 

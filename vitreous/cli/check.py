@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from vitreous import console
 from vitreous.cli.answer import Answer, Common
 from vitreous.cli.flags import option, positional
-from vitreous.cli.words import command, count, harmless, next_steps, percent, shorten, table
+from vitreous.cli.words import command, harmless, next_steps, percent, shorten, table
+from vitreous.console import count
 from vitreous.errors import DataError, UsageError
 from vitreous.results import CheckResult, ImageGroup, ShuffleTest
 

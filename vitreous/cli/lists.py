@@ -12,8 +12,9 @@ from vitreous import console
 from vitreous.architecture import Architecture, Size, ViTConfig
 from vitreous.cli.answer import Answer, Common
 from vitreous.cli.flags import positional
-from vitreous.cli.words import command, count, next_steps, table
+from vitreous.cli.words import command, next_steps, table
 from vitreous.config import Recipe
+from vitreous.console import count
 from vitreous.cost import macs, parameters
 from vitreous.pretrained import Pretrained, find_pretrained, is_pretrained_name, pretrained_names
 from vitreous.recipe import Family, find_listed, recipe_families, recipe_names

@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 
 from vitreous import console
-from vitreous.cli.words import count, harmless
+from vitreous.cli.words import harmless
+from vitreous.console import count
 from vitreous.data.layouts.folders.walk import LeftOut, images_below
 from vitreous.data.words import natural_key
 from vitreous.errors import DataError, unknown_name

@@ -15,7 +15,8 @@ from vitreous.cli.flags import positional
 from vitreous.cli.hub import Hub
 from vitreous.cli.paths import find_images
 from vitreous.cli.sheet import Lines, Sheet
-from vitreous.cli.words import command, count, harmless, next_steps, percent, shorten, table
+from vitreous.cli.words import command, harmless, next_steps, percent, shorten, table
+from vitreous.console import count
 from vitreous.errors import DataError, UsageError
 from vitreous.results import ClassScore, Evaluation, Failure, Prediction
 from vitreous.zoo import is_model_name

@@ -79,17 +79,6 @@ def percent(share: float | None) -> str:
     return f"{text} %"
 
 
-def count(number: int, unit: str, units: str | None = None) -> str:
-    """`1 image`, `1,240 images`.
-
-    Args:
-        number: 0 or more.
-        unit: in the singular.
-        units: in the plural; by default with an s.
-    """
-    return f"{number:,} {unit if number == 1 else units or unit + 's'}"
-
-
 def command(*words: str | Path) -> str:
     """A command that can be copied into a shell as it stands.
 

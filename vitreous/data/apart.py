@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
+from vitreous.console import count
 from vitreous.data.checking.before_training import Inspection
 from vitreous.data.checking.copies import Copies, Spot, label_of
 from vitreous.data.checking.readable import first_few, unreadable_error
@@ -55,8 +56,9 @@ def tidy(
             if spot.part != stays:
                 out[spot.part].add(spot.place)
     dropped = sum(map(len, out.values())) - len(failed)
-    notes = [f"left out {len(failed):,} images that cannot be read"] if failed else []
-    notes += [f"left out {dropped:,} copies of images that the score comes from"] if dropped else []
+    notes = [f"left out {count(len(failed), 'image')} that cannot be read"] if failed else []
+    if dropped:
+        notes.append(f"left out {count(dropped, 'copy', 'copies')} of images that the score comes from")
     notes += _contradictions(found.conflicts, sets)
     return {part: _rest(images, part, out[part], found.copies) for part, images in sets.items()}, notes, failed
 
@@ -77,8 +79,9 @@ def _now_at(kept: Int[np.ndarray, " n"], places: list[int]) -> list[int]:
 
 def _leak(across: list[Copies], sets: Mapping[str, ImageSet], where: str) -> DataError:
     pairs = [" = ".join(_named(sets, spot) for spot in group.spots[:3]) for group in across[:_SHOWN]]
+    lie = count(len(across), "picture lies", "pictures lie")
     return DataError(
-        f"{len(across):,} pictures lie in more than one part, so that the score would be too good",
+        f"{lie} in more than one part, so that the score would be too good",
         where=where,
         why=first_few(pairs, len(across)),
         remedy="--dedupe leaves them out of the part that learns; `vitreous check` shows them",

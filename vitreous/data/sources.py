@@ -93,7 +93,7 @@ def open_splits(
         if train.groups is not None and whole.groups is not None:
             how += f", whole groups of {len(np.unique(whole.groups)):,}"
         elif whole.groups is not None:
-            how += ", copies together"
+            how += ", copies that were found together"
         notes.append(
             f"{whole.name}: {len(sets['train']):,} to learn from, {len(sets['val']):,} held out ({how}, seed {seed})"
         )
