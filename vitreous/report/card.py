@@ -99,7 +99,8 @@ def _limits(report: RunReport) -> list[str]:
         for pair in pairs
     ]
     said.append(f"- {calibration_in_words(report.evaluation)}")
-    said.append("- It always answers with one of its classes, also for an image that shows none of them.")
+    if report.evaluation.mean_average_precision is None:
+        said.append("- It always answers with one of its classes, also for an image that shows none of them.")
     return ["\n".join(said), f"Bias, fairness and safety beyond these figures: {UNKNOWN}."]
 
 

@@ -14,7 +14,7 @@ from vitreous import console
 from vitreous.data.feeding.stages import time_stages
 from vitreous.data.feeding.threads import num_cores, num_readers
 from vitreous.distributed import Group
-from vitreous.errors import VitreousError
+from vitreous.errors import ImageError, VitreousError
 from vitreous.results import EpochRecord
 from vitreous.schema import to_json
 from vitreous.training.forecast import Forecast
@@ -242,8 +242,12 @@ def _line(record: EpochRecord) -> str:
 def _advice(plan: Plan, engine: Engine) -> str:
     """What helps a run that waits for its images: where their time goes, by a few of them."""
     options, train, fast = plan.options, plan.splits.train, plan.options.decode == "fast"
-    stages = time_stages(train, plan.card.preprocess, plan.recipe.augment, fast=fast)
+    waits = "  much of the time goes by waiting for images"
+    try:
+        stages = time_stages(train, plan.card.preprocess, plan.recipe.augment, fast=fast)
+    except ImageError:  # told when its turn comes: advice ends no run
+        return waits
     workers = options.workers or num_readers(train)
     kept = engine.cache is not None or train.in_memory or plan.total_steps <= plan.steps_per_epoch  # no more is gained
     said = stages.advice(fast=fast, cached=kept, workers=workers, cores=num_cores())
-    return f"  much of the time goes by waiting for images: {said}"
+    return f"{waits}: {said}"
