@@ -29,7 +29,7 @@ from pathlib import Path
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
-from vitreous.distributed.meeting import held_by_torchrun, second_connection
+from vitreous.distributed.meeting import held_by_torchrun
 from vitreous.distributed.world import World
 from vitreous.errors import InterruptedRun, ResourceError, VitreousError
 
@@ -109,7 +109,7 @@ class Heartbeats:
 
     def __init__(self, store: Store, here: World, patience: Patience, run: str | None) -> None:
         self.store = store
-        self._store = second_connection(store, patience.meeting)  # who waits on the one must not still the heart
+        self._store = store.clone()  # type: ignore[attr-defined]  # who waits on the one must not still the heart
         self._here, self._patience, self.run = here, patience, run
         self._tick = patience.beat / 4
         self.verdict: Verdict | None = None

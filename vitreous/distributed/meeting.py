@@ -8,7 +8,6 @@ import secrets
 import time
 from datetime import timedelta
 
-import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
@@ -16,7 +15,6 @@ from vitreous.distributed.world import World
 from vitreous.errors import ResourceError
 
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5  # seconds between two looks: many processes look rarely
-_ATTEMPT = 5.0  # seconds: a connection that a busy machine loses stays lost, while the next one gets through
 
 
 def held_by_torchrun() -> bool:
@@ -64,30 +62,3 @@ def meet(here: World, seconds: float) -> Store:
         why="its process never started, failed on its way, or cannot reach this machine",
         remedy="look at what it said last; start every machine with the same torchrun command",
     )
-
-
-def second_connection(store: Store, seconds: float) -> Store:
-    """One more connection to a store that answers; PyTorch's own tries a single socket until all time is gone.
-
-    Args:
-        store: as `meet` gave it.
-        seconds: until the last attempt must have succeeded.
-
-    Raises:
-        torch.distributed.DistError: none did.
-    """
-    usual, until = store.timeout, time.monotonic() + seconds  # type: ignore[attr-defined]
-    try:
-        while True:
-            left = until - time.monotonic()
-            store.set_timeout(timedelta(seconds=max(min(_ATTEMPT, left), _LAST_LOOK)))
-            try:
-                second: Store = store.clone()  # type: ignore[attr-defined]
-            except dist.DistError:
-                if left <= _ATTEMPT:
-                    raise
-            else:
-                second.set_timeout(usual)
-                return second
-    finally:
-        store.set_timeout(usual)
