@@ -37,7 +37,7 @@ TORCHLESS += ["cost", "published", "pretrained", "picture", "runtime", "data", "
 
 # may be imported inside the function that needs them
 EXTRAS = {"sklearn", "mlxtend", "matplotlib", "huggingface_hub", "tensorboard", "wandb"}
-EXTRAS |= {"pyarrow", "fsspec", "simplejpeg", "cv2"}
+EXTRAS |= {"pyarrow", "fsspec", "h5py", "simplejpeg", "cv2"}
 
 FILE_LINES, FUNCTION_LINES, LOOP_LINES = 600, 80, 120
 

@@ -1,0 +1,25 @@
+"""What the verbs answer with: the same values that JSON, the report, the command and (later) the server show.
+
+Scores are fractions in [0, 1], never percentages. Every score carries how many images were seen and expected, and
+which ones failed.
+"""
+
+from __future__ import annotations
+
+from vitreous.results.check import CheckedImage as CheckedImage
+from vitreous.results.check import CheckResult as CheckResult
+from vitreous.results.check import Concern as Concern
+from vitreous.results.check import ImageGroup as ImageGroup
+from vitreous.results.check import OddImage as OddImage
+from vitreous.results.check import ShuffleTest as ShuffleTest
+from vitreous.results.evaluation import Baseline as Baseline
+from vitreous.results.evaluation import ClassScore as ClassScore
+from vitreous.results.evaluation import Evaluation as Evaluation
+from vitreous.results.evaluation import Outcome as Outcome
+from vitreous.results.images import Failure as Failure
+from vitreous.results.images import Prediction as Prediction
+from vitreous.results.training import DemoResult as DemoResult
+from vitreous.results.training import EpochRecord as EpochRecord
+from vitreous.results.training import RunResult as RunResult
+from vitreous.results.weights import Conversion as Conversion
+from vitreous.results.weights import Resizing as Resizing
