@@ -1,1 +1,1 @@
-"""What papers published about vision transformers, as data: tasks, tables and scores. Nothing here needs PyTorch."""
+"""What the papers report, as plain data: their tables cell by cell, each with its source and with what repeats it."""
