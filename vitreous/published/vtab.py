@@ -1,8 +1,8 @@
 """The nineteen tasks of VTAB: sizes, groups, the names each goes by, and where their data is to be had.
 
 Zhai et al., A Large-scale Study of Representation Learning with the Visual Task Adaptation Benchmark, arXiv
-1910.04867. Sizes as in google-research/task_adaptation, task_adaptation/data/*_test.py; order and titles of the tasks as
-in Table 9 of the ViT paper, arXiv 2010.11929. Nothing is read from a disk here.
+1910.04867. Sizes as in google-research/task_adaptation, task_adaptation/data/*_test.py; order and titles of the tasks
+as in Table 9 of the ViT paper, arXiv 2010.11929. Nothing is read from a disk here.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ TASKS: tuple[VtabTask, ...] = (
         builder="patch_camelyon",
         aliases=("pcam", "patch_camelyon", "patchcamelyon"),
         shards="wds_vtab-pcam",
-        source="the six camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5.gz (8 GB) from github.com/basveeling/pcam",
+        source="camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5.gz (8 GB) from github.com/basveeling/pcam",
     ),
     VtabTask(
         name="eurosat",
@@ -179,7 +179,7 @@ TASKS: tuple[VtabTask, ...] = (
         builder="resisc45",
         aliases=("resisc", "resisc_45", "nwpu_resisc45"),
         shards="wds_vtab-resisc45",
-        source="NWPU-RESISC45.rar, by the link on gcheng-nwpu.github.io (a page of OneDrive that a browser has to open)",
+        source="NWPU-RESISC45.rar, by the link on gcheng-nwpu.github.io (a page that a browser has to open)",
     ),
     VtabTask(
         name="retinopathy",
@@ -249,7 +249,7 @@ TASKS: tuple[VtabTask, ...] = (
         builder="dsprites",
         aliases=("dsprites_xpos", "dsprites_location", "dsprites_label_x_position", "dspr_loc"),
         shards="wds_vtab-dsprites_label_x_position",
-        source="dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz (26 MB) from github.com/google-deepmind/dsprites-dataset",
+        source="dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz from github.com/google-deepmind/dsprites-dataset",
     ),
     VtabTask(
         name="dsprites_ori",
@@ -262,7 +262,7 @@ TASKS: tuple[VtabTask, ...] = (
         builder="dsprites",
         aliases=("dsprites_orientation", "dsprites_label_orientation", "dspr_ori", "dspr_orient", "dsprites_orient"),
         shards="wds_vtab-dsprites_label_orientation",
-        source="dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz (26 MB) from github.com/google-deepmind/dsprites-dataset",
+        source="dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz from github.com/google-deepmind/dsprites-dataset",
     ),
     VtabTask(
         name="kitti",
@@ -275,8 +275,8 @@ TASKS: tuple[VtabTask, ...] = (
         builder="kitti",
         aliases=("kitti_distance", "kitti_dist", "kitti_closest_vehicle_distance"),
         shards="wds_vtab-kitti_closest_vehicle_distance",
-        source="data_object_image_2.zip (12 GB), data_object_label_2.zip and devkit_object.zip (its mapping of images to "
-        "videos makes the parts) from www.cvlibs.net/datasets/kitti/eval_object.php, after registration",
+        source="data_object_image_2.zip (12 GB), data_object_label_2.zip and devkit_object.zip (which says which video "
+        "an image is from) from www.cvlibs.net/datasets/kitti/eval_object.php, after registration",
     ),
     VtabTask(
         name="smallnorb_azi",
