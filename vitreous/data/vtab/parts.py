@@ -47,11 +47,11 @@ def together(a: ImageSet, b: ImageSet, name: str | None = None) -> ImageSet:
     def read(index: int) -> UInt8[np.ndarray, "H W 3"]:
         return a.read(index) if index < first else b.read(index - first)
 
-    encoded_a, encoded_b = a.encoded, b.encoded
+    encoded = None
+    if (of_a := a.encoded) is not None and (of_b := b.encoded) is not None:
 
-    def encoded(index: int) -> bytes:
-        assert encoded_a is not None and encoded_b is not None
-        return encoded_a(index) if index < first else encoded_b(index - first)
+        def encoded(index: int) -> bytes:
+            return of_a(index) if index < first else of_b(index - first)
 
     return dataclasses.replace(
         a,
@@ -65,6 +65,6 @@ def together(a: ImageSet, b: ImageSet, name: str | None = None) -> ImageSet:
         in_memory=a.in_memory and b.in_memory,
         shards=(*a.shards, *b.shards) if a.shards and b.shards else (),
         afar=a.afar or b.afar,
-        encoded=None if encoded_a is None or encoded_b is None else encoded,
+        encoded=encoded,
         groups=None,
     )
