@@ -21,5 +21,13 @@ from vitreous.results.images import Prediction as Prediction
 from vitreous.results.training import DemoResult as DemoResult
 from vitreous.results.training import EpochRecord as EpochRecord
 from vitreous.results.training import RunResult as RunResult
+from vitreous.results.vtab import VtabListed as VtabListed
+from vitreous.results.vtab import VtabMissing as VtabMissing
+from vitreous.results.vtab import VtabPlan as VtabPlan
+from vitreous.results.vtab import VtabPlanned as VtabPlanned
+from vitreous.results.vtab import VtabResult as VtabResult
+from vitreous.results.vtab import VtabRun as VtabRun
+from vitreous.results.vtab import VtabTaskScore as VtabTaskScore
+from vitreous.results.vtab import VtabTry as VtabTry
 from vitreous.results.weights import Conversion as Conversion
 from vitreous.results.weights import Resizing as Resizing
