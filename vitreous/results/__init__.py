@@ -12,7 +12,14 @@ from vitreous.results.check import Concern as Concern
 from vitreous.results.check import ImageGroup as ImageGroup
 from vitreous.results.check import OddImage as OddImage
 from vitreous.results.check import ShuffleTest as ShuffleTest
+from vitreous.results.compare import ClassDifference as ClassDifference
+from vitreous.results.compare import Comparison as Comparison
+from vitreous.results.compare import Contrast as Contrast
+from vitreous.results.compare import Duel as Duel
+from vitreous.results.evaluation import NO_CLASS as NO_CLASS
 from vitreous.results.evaluation import Baseline as Baseline
+from vitreous.results.evaluation import Calibration as Calibration
+from vitreous.results.evaluation import ClassMean as ClassMean
 from vitreous.results.evaluation import ClassScore as ClassScore
 from vitreous.results.evaluation import Evaluation as Evaluation
 from vitreous.results.evaluation import Outcome as Outcome
