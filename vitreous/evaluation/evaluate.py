@@ -2,69 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from vitreous.console import Progress
+from vitreous.console import Progress, count
 from vitreous.data.classes import match_classes
 from vitreous.data.feeding.loader import evaluation_batches
 from vitreous.data.feeding.threads import num_readers
 from vitreous.data.sources import ImageSet, Splits, open_images
 from vitreous.errors import DataError
+from vitreous.evaluation.intervals import (
+    Statistic,
+    balanced_of,
+    bootstrap,
+    calibration_of,
+    mean_of,
+    precision_of,
+    precision_samples,
+)
 from vitreous.evaluation.metrics import (
+    RocArea,
+    area_under_roc,
     balanced_accuracy,
+    brier_scores,
     calibration_error,
+    class_means,
     class_scores,
     confusion_matrix,
+    cross_entropies,
+    log_losses,
+    log_normaliser,
     mean_average_precision,
+    rms_calibration_error,
     top_k_accuracy,
     wilson_interval,
 )
 from vitreous.predict import Model, Predictor, ranked
-from vitreous.results import Evaluation, Failure, Outcome
+from vitreous.results import ClassScore, Evaluation, Failure, Outcome
 
 _TOP = 5
 _READ = 64  # images read together; the Predictor cuts them into its passes
+_BLOCK = 1024  # images whose kept logits are looked at together
+MOST_SCORES = 1 << 26
+"""Logits that are kept for the ROC curve: 256 MiB, more than 50,000 images of 1,000 classes have."""
 
 
-@dataclass
-class _Answers:
-    """What the model said about the images that could be read, batch by batch."""
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model said about images that could be read, in their order."""
 
-    places: list[Int[np.ndarray, " b"]] = field(default_factory=list)
+    places: Int[np.ndarray, " N"]
     """In the image set."""
-    best: list[Int[np.ndarray, "b top"]] = field(default_factory=list)
+    best: Int[np.ndarray, "N top"]
     """Classes, most probable first."""
-    probability: list[Float[np.ndarray, " b"]] = field(default_factory=list)
+    probability: Float[np.ndarray, " N"]
     """Of the most probable class."""
-    label_probability: list[Float[np.ndarray, " b"]] = field(default_factory=list)
-    labels: list[Int[np.ndarray, " b"]] = field(default_factory=list)
-    """True classes; of several, the one that the model comes nearest to."""
-    scores: list[Float32[np.ndarray, "b Y"]] = field(default_factory=list)
-    """Logits of all classes, where images have several labels."""
-    shown: list[Bool[np.ndarray, "b Y"]] = field(default_factory=list)
-    """And which classes they show."""
-    failed: list[Failure] = field(default_factory=list)
+    labels: Int[np.ndarray, " N"]
+    """True classes; of several, the one that the model comes nearest to; -1 where the image shows none."""
+    label_probability: Float[np.ndarray, " N"]
+    """0 where the image shows none."""
+    log_loss: Float64[np.ndarray, " N"] | None
+    """None where one class is wanted of images that show several."""
+    brier: Float64[np.ndarray, " N"] | None
+    normaliser: Float64[np.ndarray, " N"] | None
+    """Logarithm of softmax's denominator; None where each class is a question of its own."""
+    shown: Bool[np.ndarray, "N Y"] | None
+    """Which classes each image shows, where that may be several."""
 
-    def add(self, places: Int[np.ndarray, " b"], images: ImageSet, predictor: Predictor, pixels: np.ndarray) -> None:
-        logits = predictor.logits(pixels)
-        probabilities = predictor.probabilities(logits)
-        best = ranked(logits, _TOP)
-        rows, labels = np.arange(len(places)), images.labels[places]
-        if images.targets is not None and images.several:
-            shown = images.targets.rows(places) > 0
-            labels = _nearest(labels, best, shown)
-            self.scores.append(logits)
-            self.shown.append(shown)
-        self.labels.append(labels)
-        self.places.append(places)
-        self.best.append(best)
-        self.probability.append(probabilities[rows, best[:, 0]])
-        self.label_probability.append(probabilities[rows, labels])
+    @property
+    def correct(self) -> Bool[np.ndarray, " N"]:
+        """Which images are answered rightly."""
+        return self.best[:, 0] == self.labels
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The answers to all images, and which could not be read."""
+
+    answers: Answers
+    logits: Float32[np.ndarray, "N Y"] | None
+    """None where there would be too many to keep."""
+    failed: tuple[Failure, ...]
 
 
 def evaluate(
@@ -100,18 +124,27 @@ def evaluate(
         else Predictor(model, device=device, precision=precision, batch_size=batch_size)
     )
     images = match_classes(open_images(data, split=split, root=root), predictor.classes, known_to="the model")
-    answers = _ask(predictor, images)
-    if not answers.places:
-        raise DataError(
-            "not one of the images can be read",
-            where=images.name,
-            why="; ".join(f"{failure.path}: {failure.reason}" for failure in answers.failed[:3]) or "there are none",
-        )
-    return _score(answers, images, predictor.classes)
+    return score(ask(predictor, images), images, predictor.classes)
 
 
-def _ask(predictor: Predictor, images: ImageSet) -> _Answers:
-    answers = _Answers()
+def ask(predictor: Predictor, images: ImageSet, *, keep: bool | None = None) -> Asked:
+    """What a model says about every image that can be read.
+
+    Args:
+        predictor: the model.
+        images: labelled by its classes; see `match_classes`.
+        keep: whether to keep all logits; by default where images show several classes, or where they take no more than
+            256 MiB.
+
+    Raises:
+        DataError: not one of the images can be read.
+    """
+    if keep is None:
+        keep = images.several or len(images) * len(predictor.classes) <= MOST_SCORES
+    logits = np.empty((len(images) if keep else 0, len(predictor.classes)), np.float32)
+    parts: list[Answers] = []
+    failures: list[Failure] = []
+    seen = 0
     batches = evaluation_batches(
         images,
         preprocess=predictor.preprocess,
@@ -120,53 +153,201 @@ def _ask(predictor: Predictor, images: ImageSet) -> _Answers:
     )
     with Progress("evaluating", len(images)) as progress:
         for places, pixels, failed in batches:
-            answers.failed += failed
+            failures += failed
             if len(places):
-                answers.add(places, images, predictor, pixels)
+                said = predictor.logits(pixels)
+                parts.append(judge(predictor, images, places, said))
+                if keep:
+                    logits[seen : seen + len(places)] = said
+                seen += len(places)
             progress.advance(len(places) + len(failed))
-    return answers
+    if not parts:
+        raise DataError(
+            "not one of the images can be read",
+            where=images.name,
+            why="; ".join(f"{failure.path}: {failure.reason}" for failure in failures[:3]) or "there are none",
+        )
+    return Asked(_joined(parts), logits[:seen] if keep else None, tuple(failures))
 
 
-def _score(answers: _Answers, images: ImageSet, classes: tuple[str, ...]) -> Evaluation:
-    places, best = np.concatenate(answers.places), np.concatenate(answers.best)
-    probability = np.concatenate(answers.probability)
-    label_probability = np.concatenate(answers.label_probability)
-    labels, predicted = np.concatenate(answers.labels), best[:, 0]
-    known = np.where(np.concatenate(answers.shown).any(axis=1), labels, -1) if answers.shown else labels
-    correct = predicted == known
+def cooled(asked: Asked, predictor: Predictor, images: ImageSet, temperature: float) -> Asked:
+    """The same answers with every logit divided by a temperature.
+
+    Args:
+        asked: with its logits.
+        predictor: whose answers they are.
+        images: what was asked about.
+        temperature: above 0; above 1 it makes the model less sure.
+    """
+    assert asked.logits is not None, "the logits are kept"
+    logits = asked.logits / np.float32(temperature)
+    places = asked.answers.places
+    blocks = [slice(first, first + _BLOCK) for first in range(0, len(places), _BLOCK)]
+    parts = [judge(predictor, images, places[block], logits[block]) for block in blocks]
+    return Asked(_joined(parts), logits, asked.failed)
+
+
+def judge(
+    predictor: Predictor, images: ImageSet, places: Int[np.ndarray, " N"], logits: Float32[np.ndarray, "N Y"]
+) -> Answers:
+    """Answers beside the truth.
+
+    Args:
+        predictor: whose they are.
+        images: labelled by its classes.
+        places: of the images that the answers are about.
+        logits: the answers.
+    """
+    probabilities = predictor.probabilities(logits)
+    best = ranked(logits, _TOP)
+    rows, labels, shown = np.arange(len(places)), images.labels[places], None
+    one = predictor.card.answers == "one"
+    if images.targets is not None and images.several:
+        shown = images.targets.rows(places) > 0
+        labels = _nearest(labels, best, shown)
+    log_loss = brier = None
+    if not one:
+        wanted = np.arange(logits.shape[1]) == labels[:, None] if shown is None else shown
+        log_loss, brier = cross_entropies(logits, wanted), brier_scores(probabilities, wanted)
+    elif shown is None:
+        log_loss, brier = log_losses(logits, labels), brier_scores(probabilities, labels)
+    return Answers(
+        places=places,
+        best=best,
+        probability=probabilities[rows, best[:, 0]],
+        labels=labels,
+        label_probability=np.where(labels >= 0, probabilities[rows, labels], 0.0),
+        log_loss=log_loss,
+        brier=brier,
+        normaliser=log_normaliser(logits) if one else None,
+        shown=shown,
+    )
+
+
+def score(asked: Asked, images: ImageSet, classes: tuple[str, ...], *, seed: int = 0) -> Evaluation:
+    """Every figure about a model's answers.
+
+    Args:
+        asked: what it said.
+        images: what it was asked about, labelled by its classes.
+        classes: their names.
+        seed: of the bootstrap intervals.
+    """
+    answers = asked.answers
+    labels, predicted, correct = answers.labels, answers.best[:, 0], answers.correct
     confusion = confusion_matrix(labels, predicted, len(classes))
+    per_class = class_scores(confusion, classes, np.bincount(predicted[labels < 0], minlength=len(classes)))
+    macro, weighted = class_means(per_class)
+    area, intervals = _area(asked), _intervals(asked, len(classes), seed)
+    top5 = top_k_accuracy(answers.best, labels, _TOP)
+    if area is not None and area.mean is not None:
+        low, high = bootstrap({"auroc": mean_of(area.influence + area.mean)}, len(labels), seed=seed)["auroc"]
+        intervals["auroc"] = max(0.0, low), min(1.0, high)
     return Evaluation(
         top1=float(correct.mean()),
-        top5=top_k_accuracy(best, known, _TOP),
+        top5=top5,
         balanced=balanced_accuracy(confusion),
         interval=wilson_interval(int(correct.sum()), len(correct)),
-        calibration_error=calibration_error(probability, correct),
-        seen=len(places),
+        calibration_error=calibration_error(answers.probability, correct),
+        seen=len(labels),
         expected=len(images),
-        failed=tuple(answers.failed),
+        failed=asked.failed,
         classes=classes,
-        per_class=class_scores(confusion, classes),
+        per_class=per_class,
         confusion=tuple(map(tuple, confusion.tolist())),
-        outcomes=tuple(
-            Outcome(
-                path=images.ids[place],
-                label=int(labels[i]),
-                predicted=int(predicted[i]),
-                probability=float(probability[i]),
-                label_probability=float(label_probability[i]),
-            )
-            for i, place in enumerate(places)
-        ),
+        outcomes=_outcomes(answers, images),
         data=f"{images.name}, {len(images):,} images",
-        mean_average_precision=mean_average_precision(np.concatenate(answers.scores), np.concatenate(answers.shown))
-        if answers.scores
+        mean_average_precision=mean_average_precision(asked.logits, answers.shown)
+        if asked.logits is not None and answers.shown is not None
         else None,
+        unlabelled=int((labels < 0).sum()),
+        log_loss=None if answers.log_loss is None else float(answers.log_loss.mean()),
+        brier=None if answers.brier is None else float(answers.brier.mean()),
+        rms_calibration_error=rms_calibration_error(answers.probability, correct),
+        auroc=None if area is None else area.mean,
+        auroc_classes=0 if area is None else area.classes,
+        macro=macro,
+        weighted=weighted,
+        intervals={
+            "top1": wilson_interval(int(correct.sum()), len(correct)),
+            "top5": wilson_interval(round(top5 * len(correct)), len(correct)),
+            **intervals,
+        },
+        notes=tuple(_notes(answers, area, per_class, intervals)),
     )
+
+
+def _area(asked: Asked) -> RocArea | None:
+    answers = asked.answers
+    if asked.logits is None:
+        return None
+    return area_under_roc(asked.logits, answers.labels if answers.shown is None else answers.shown, answers.normaliser)
+
+
+def _intervals(asked: Asked, num_classes: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Bootstrap intervals, by field of the Evaluation."""
+    answers, correct = asked.answers, asked.answers.correct
+    statistics: dict[str, Statistic] = {
+        "balanced": balanced_of(answers.labels, correct, num_classes),
+        "calibration_error": calibration_of(answers.probability, correct),
+    }
+    if answers.log_loss is not None and answers.brier is not None:
+        statistics |= {"log_loss": mean_of(answers.log_loss), "brier": mean_of(answers.brier)}
+    found = bootstrap(statistics, len(correct), seed=seed)
+    if asked.logits is not None and answers.shown is not None and answers.shown.any():
+        samples = precision_samples(*asked.logits.shape)
+        precision = {"mean_average_precision": precision_of(asked.logits, answers.shown)} if samples else {}
+        found |= bootstrap(precision, len(correct), seed=seed, samples=samples)
+    return found
+
+
+def _notes(
+    answers: Answers, area: RocArea | None, per_class: Sequence[ClassScore], intervals: dict[str, tuple[float, float]]
+) -> list[str]:
+    """What is undefined here, and why."""
+    notes = []
+    if none := int((answers.labels < 0).sum()):
+        shows = "1 image shows" if none == 1 else f"{none:,} images show"
+        notes.append(f"{shows} none of the classes: no answer is right for them, and they count for no class")
+    if (answers.labels < 0).all():
+        notes.append("no image shows any class, so that there is no recall to take the mean of: balanced stands at 0")
+    absent = sum(score.recall is None for score in per_class)
+    if absent:
+        notes.append(f"{count(absent, 'class has', 'classes have')} no images here, and no recall")
+    if silent := sum(score.precision is None for score in per_class):
+        notes.append(f"{count(silent, 'class is', 'classes are')} never the answer, and without a precision")
+    if area is None:
+        notes.append("the area under the ROC curve is not worked out: the scores of so many classes are not kept")
+    elif area.mean is None:
+        notes.append("there is no ROC curve: no class has images that show it and images that do not")
+    if answers.log_loss is None:
+        notes.append("there is no log loss: the model names one class, and images show several")
+    if answers.shown is not None and answers.shown.any() and "mean_average_precision" not in intervals:
+        notes.append("the mean average precision has no interval: resampling so many scores takes too long")
+    return notes
+
+
+def _outcomes(answers: Answers, images: ImageSet) -> tuple[Outcome, ...]:
+    columns = (answers.places, answers.labels, answers.best[:, 0], answers.probability, answers.label_probability)
+    return tuple(
+        Outcome(path=images.ids[place], label=label, predicted=said, probability=sure, label_probability=own)
+        for place, label, said, sure, own in zip(*(column.tolist() for column in columns), strict=True)
+    )
+
+
+def _joined(parts: Sequence[Answers]) -> Answers:
+    columns = {}
+    for spec in dataclasses.fields(Answers):
+        values = [getattr(part, spec.name) for part in parts]
+        columns[spec.name] = None if values[0] is None else np.concatenate(values)
+    return Answers(**columns)
 
 
 def _nearest(
     labels: Int[np.ndarray, " b"], best: Int[np.ndarray, "b top"], shown: Bool[np.ndarray, "b Y"]
 ) -> Int[np.ndarray, " b"]:
-    """For each image the first of the best answers that it shows; its main label where it shows none of them."""
+    """For each image the first of the best answers that it shows; its main label where it shows none of them, -1 where
+    it shows nothing at all."""
     right = np.take_along_axis(shown, best, axis=1)
-    return np.where(right.any(axis=1), best[np.arange(len(best)), right.argmax(axis=1)], labels)
+    near = np.where(right.any(axis=1), best[np.arange(len(best)), right.argmax(axis=1)], labels)
+    return np.where(shown.any(axis=1), near, -1)
