@@ -23,6 +23,7 @@ from vitreous.report.check import check_view
 from vitreous.report.content import RunReport
 from vitreous.report.figure import bar
 from vitreous.report.masked import MaskedReport, masked_card, masked_view
+from vitreous.report.vtab import vtab_view
 from vitreous.report.words import clean, count, name, percent, sentence
 
 Report = TypeVar("Report")
@@ -51,6 +52,9 @@ write_masked_report = _page("masked.html.j2", masked_view)
 
 write_check_report = _page("check.html.j2", check_view)
 """Write the page of a check of data."""
+
+write_vtab_report = _page("vtab.html.j2", vtab_view)
+"""Write the page of a run of VTAB."""
 
 
 def write_model_card(path: str | Path, report: RunReport | MaskedReport) -> Path:
