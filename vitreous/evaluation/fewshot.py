@@ -163,24 +163,35 @@ def least_squares(
 
     Features are standardised by the mean and standard deviation of these images (population, plus 1e-5) and get a
     constant one of 100. W = (X'X + l2 I)^-1 X'Y by the eigenvectors of X'X or, with fewer images than features,
-    X'(XX' + l2 I)^-1 Y by those of XX'.
+    X'(XX' + l2 I)^-1 Y by those of XX'. Memory grows with the square of the features, not with the images.
 
     Args:
-        x: features of the examples.
+        x: features of the examples; may be a memory map.
         y: their classes.
         num_classes: Y; a class without an example is never the answer where another fits better.
         l2: penalty, above 0; it holds the bias as well.
     """
     if l2 <= 0:
         raise UsageError(f"the penalty must be above 0, got {l2:g}")
-    exact = np.asarray(x, np.float64)
-    mean, deviation = exact.mean(axis=0), exact.std(axis=0) + _EPSILON
-    X = np.concatenate([(exact - mean) / deviation, np.full((len(exact), 1), BIAS)], axis=1)
-    Y = np.where(np.arange(num_classes) == np.asarray(y)[:, None], 1.0, -1.0)
-    if X.shape[0] >= X.shape[1]:
-        values, vectors = np.linalg.eigh(X.T @ X)
-        weights = vectors @ ((vectors.T @ (X.T @ Y)) / (values + l2)[:, None])
+    blocks = [slice(first, first + _BLOCK) for first in range(0, len(x), _BLOCK)]
+    mean = sum((x[block].sum(axis=0, dtype=np.float64) for block in blocks), np.zeros(x.shape[1])) / len(x)
+    squares = (np.square(x[block] - mean).sum(axis=0) for block in blocks)
+    deviation = np.sqrt(sum(squares, np.zeros(x.shape[1])) / len(x)) + _EPSILON
+
+    def part(block: slice) -> tuple[Float64[np.ndarray, "b D1"], Float64[np.ndarray, "b Y"]]:
+        X = np.concatenate([(x[block] - mean) / deviation, np.full((len(x[block]), 1), BIAS)], axis=1)
+        return X, np.where(np.arange(num_classes) == y[block, None], 1.0, -1.0)
+
+    if len(x) > x.shape[1]:  # N >= D, the bias counted among the features
+        gram, moment = np.zeros((x.shape[1] + 1,) * 2), np.zeros((x.shape[1] + 1, num_classes))
+        for block in blocks:
+            X, Y = part(block)
+            gram += X.T @ X
+            moment += X.T @ Y
+        values, vectors = np.linalg.eigh(gram)
+        weights = vectors @ ((vectors.T @ moment) / (values + l2)[:, None])
     else:
+        X, Y = part(slice(None))
         values, vectors = np.linalg.eigh(X @ X.T)
         weights = X.T @ (vectors @ ((vectors.T @ Y) / (values + l2)[:, None]))
     return LeastSquares(mean=mean, deviation=deviation, weights=weights)
