@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from vitreous.errors import unknown_name
@@ -155,12 +155,11 @@ def cells(line: str) -> tuple[Cell | None, ...]:
     return tuple(None if word == "-" else Cell(printed=word) for word in words)
 
 
-def grid(text: str, names: Mapping[str, str] | None = None) -> dict[str, tuple[Cell | None, ...]]:
+def grid(text: str) -> dict[str, tuple[Cell | None, ...]]:
     """Rows of numbers as they stand under each other: a name, `|`, and the line of its numbers.
 
     Args:
         text: one row a line.
-        names: other names for some rows.
     """
     rows = [line.partition("|") for line in text.strip().splitlines()]
-    return {(names or {}).get(name.strip(), name.strip()): cells(line) for name, _, line in rows}
+    return {name.strip(): cells(line) for name, _, line in rows}

@@ -1,8 +1,8 @@
 """What others reached on VTAB: the ViT paper's Table 9, BiT's published re-runs, and the public leaderboard.
 
-The leaderboard is `vtab_leaderboard.csv`, as google-research/task_adaptation publishes it (docs/data/results.csv, commit
-d7630d3): 16 methods, each a ResNet-50 at 224 pixels chosen by a sweep of 4 settings, on 1000 images a task and on all.
-BiT-L's scores task by task were never published, only their mean (Table 2 of the ViT paper).
+The leaderboard is `vtab_leaderboard.csv`, as google-research/task_adaptation publishes it (docs/data/results.csv at
+commit d7630d3): 16 methods, each a ResNet-50 at 224 pixels chosen by a sweep of 4 settings, on 1000 images a task and
+on all. BiT-L's scores task by task were never published, only their mean (Table 2 of the ViT paper).
 """
 
 from __future__ import annotations
