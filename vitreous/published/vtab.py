@@ -16,6 +16,18 @@ from vitreous.errors import UnknownNameError
 Group: TypeAlias = Literal["Natural", "Specialized", "Structured"]
 
 
+def folded(name: str) -> str:
+    """A task's name in one spelling: lower case, _ between words, without what CLIP_benchmark puts before it.
+
+    Args:
+        name: as typed, or of a folder: clevr-count, wds/vtab/clevr_count_all, wds_vtab-clevr_count_all, Clevr-Count.
+    """
+    text = name.strip().lower().replace("-", "_").replace("/", "_").replace(" ", "_")
+    for before in ("clip_benchmark_", "wds_", "vtab_"):
+        text = text.removeprefix(before)
+    return text
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VtabTask:
     """One task of VTAB: images to be told apart, with the published number of classes and of images."""
@@ -47,6 +59,11 @@ class VtabTask:
     def trainval(self) -> int:
         """Number of images to train on once the settings are chosen, under the full protocol."""
         return self.train + self.val
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name it goes by, in one spelling."""
+        return frozenset(map(folded, (self.name, self.title, self.shards, *self.aliases)))
 
 
 TASKS: tuple[VtabTask, ...] = (
@@ -196,8 +213,8 @@ TASKS: tuple[VtabTask, ...] = (
             "diabetic_retinopathy_detection_btgraham_300",
         ),
         shards="wds_vtab-diabetic_retinopathy",
-        source="www.kaggle.com/c/diabetic-retinopathy-detection/data (88 GB): log in, accept the rules of the contest, "
-        "then take train, trainLabels.csv, test and, from its discussions, retinopathy_solution.csv",
+        source="train, test and trainLabels.csv from www.kaggle.com/c/diabetic-retinopathy-detection/data (88 GB; log in "
+        "and accept the rules of the contest first), and retinopathy_solution.csv from the contest's discussions",
     ),
     VtabTask(
         name="clevr_count",
@@ -316,18 +333,6 @@ def groups() -> dict[Group, tuple[VtabTask, ...]]:
     return {group: tuple(task for task in TASKS if task.group == group) for group in names}
 
 
-def folded(name: str) -> str:
-    """A task's name in one spelling: lower case, _ between words, without what CLIP_benchmark puts before it.
-
-    Args:
-        name: as typed, or of a folder: clevr-count, wds/vtab/clevr_count_all, wds_vtab-clevr_count_all, Clevr-Count.
-    """
-    text = name.strip().lower().replace("-", "_").replace("/", "_").replace(" ", "_")
-    for before in ("clip_benchmark_", "wds_", "vtab_"):
-        text = text.removeprefix(before)
-    return text
-
-
 def find_task(name: str) -> VtabTask:
     """The task that a name means, in any spelling that papers and tools use.
 
@@ -354,8 +359,8 @@ def find_task(name: str) -> VtabTask:
 def _table() -> dict[str, VtabTask]:
     found: dict[str, VtabTask] = {}
     for task in TASKS:
-        for name in (task.name, task.title, task.shards, *task.aliases):
-            assert found.setdefault(folded(name), task) is task, "a name means one task"
+        for name in task.names:
+            assert found.setdefault(name, task) is task, "a name means one task"
     return found
 
 

@@ -68,7 +68,7 @@ def find_lists(typed: str, asked: Asked) -> Found | None:
     sets = {}
     for part, (names, labels) in read.items():
         name = typed if part == "all" else f"{typed} ({part})"
-        sets[part] = _as_set(name, lists[part], names, labels, classes)
+        sets[part] = list_set(name, lists[part], names, labels, classes)
         notes.append(f"{lists[part].name}: {len(labels):,} images, {len(np.unique(labels)):,} classes")
     return Found(typed, sets, notes, listed=True)
 
@@ -193,10 +193,21 @@ def _classes(folder: Path, most: int, typed: str) -> list[str]:
     return known
 
 
-def _as_set(
+def list_set(
     name: str, path: Path, written: Sequence[str], labels: Int[np.ndarray, " N"], classes: Sequence[str]
 ) -> ImageSet:
-    """The images of one list, all of which must be there."""
+    """The images of one list, all of which must be there.
+
+    Args:
+        name: what to call them.
+        path: of the list; images are looked for beside it and above it, and in folders called images there.
+        written: their paths, as the list names them.
+        labels: places in `classes`.
+        classes: class names.
+
+    Raises:
+        DataError: images are missing, listed twice, or lie outside.
+    """
     names = Texts()
     for text in written:
         names.append(normal_path(text))
