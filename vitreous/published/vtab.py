@@ -213,8 +213,8 @@ TASKS: tuple[VtabTask, ...] = (
             "diabetic_retinopathy_detection_btgraham_300",
         ),
         shards="wds_vtab-diabetic_retinopathy",
-        source="train, test and trainLabels.csv from www.kaggle.com/c/diabetic-retinopathy-detection/data (88 GB; log in "
-        "and accept the rules of the contest first), and retinopathy_solution.csv from the contest's discussions",
+        source="train, test and trainLabels.csv from www.kaggle.com/c/diabetic-retinopathy-detection/data (88 GB; log "
+        "in and accept the rules of the contest first), and retinopathy_solution.csv from the contest's discussions",
     ),
     VtabTask(
         name="clevr_count",
