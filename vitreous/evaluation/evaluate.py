@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
@@ -89,6 +90,8 @@ class Asked:
     logits: Float32[np.ndarray, "N Y"] | None
     """None where there would be too many to keep."""
     failed: tuple[Failure, ...]
+    pictures: frozenset[bytes]
+    """Digests of the pixels that the model was given, where they were asked for."""
 
 
 def evaluate(
@@ -127,7 +130,14 @@ def evaluate(
     return score(ask(predictor, images), images, predictor.classes)
 
 
-def ask(predictor: Predictor, images: ImageSet, *, keep: bool | None = None) -> Asked:
+def ask(
+    predictor: Predictor,
+    images: ImageSet,
+    *,
+    keep: bool | None = None,
+    pictures: bool = False,
+    but: frozenset[bytes] = frozenset(),
+) -> Asked:
     """What a model says about every image that can be read.
 
     Args:
@@ -135,6 +145,8 @@ def ask(predictor: Predictor, images: ImageSet, *, keep: bool | None = None) -> 
         images: labelled by its classes; see `match_classes`.
         keep: whether to keep all logits; by default where images show several classes, or where they take no more than
             256 MiB.
+        pictures: whether to give digests of all pictures too.
+        but: digests of pictures that are passed over.
 
     Raises:
         DataError: not one of the images can be read.
@@ -144,6 +156,7 @@ def ask(predictor: Predictor, images: ImageSet, *, keep: bool | None = None) -> 
     logits = np.empty((len(images) if keep else 0, len(predictor.classes)), np.float32)
     parts: list[Answers] = []
     failures: list[Failure] = []
+    met: set[bytes] = set()
     seen = 0
     batches = evaluation_batches(
         images,
@@ -154,20 +167,27 @@ def ask(predictor: Predictor, images: ImageSet, *, keep: bool | None = None) -> 
     with Progress("evaluating", len(images)) as progress:
         for places, pixels, failed in batches:
             failures += failed
+            progress.advance(len(places) + len(failed))
+            if pictures or but:
+                digests = [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in pixels]
+                met.update(digests)
+                left = np.array([digest not in but for digest in digests], bool)
+                places, pixels = places[left], pixels[left]
             if len(places):
                 said = predictor.logits(pixels)
                 parts.append(judge(predictor, images, places, said))
                 if keep:
                     logits[seen : seen + len(places)] = said
                 seen += len(places)
-            progress.advance(len(places) + len(failed))
+    if not parts and met:
+        raise DataError("these are the images that are scored", where=images.name, remedy="other labelled images")
     if not parts:
         raise DataError(
             "not one of the images can be read",
             where=images.name,
             why="; ".join(f"{failure.path}: {failure.reason}" for failure in failures[:3]) or "there are none",
         )
-    return Asked(_joined(parts), logits[:seen] if keep else None, tuple(failures))
+    return Asked(_joined(parts), logits[:seen] if keep else None, tuple(failures), frozenset(met))
 
 
 def cooled(asked: Asked, predictor: Predictor, images: ImageSet, temperature: float) -> Asked:
@@ -184,7 +204,7 @@ def cooled(asked: Asked, predictor: Predictor, images: ImageSet, temperature: fl
     places = asked.answers.places
     blocks = [slice(first, first + _BLOCK) for first in range(0, len(places), _BLOCK)]
     parts = [judge(predictor, images, places[block], logits[block]) for block in blocks]
-    return Asked(_joined(parts), logits, asked.failed)
+    return Asked(_joined(parts), logits, asked.failed, asked.pictures)
 
 
 def judge(
@@ -336,7 +356,7 @@ def _outcomes(answers: Answers, images: ImageSet) -> tuple[Outcome, ...]:
 
 
 def _joined(parts: Sequence[Answers]) -> Answers:
-    columns = {}
+    columns: dict[str, Any] = {}
     for spec in dataclasses.fields(Answers):
         values = [getattr(part, spec.name) for part in parts]
         columns[spec.name] = None if values[0] is None else np.concatenate(values)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from vitreous.evaluation.metrics import Ranking, calibration_bin
+from vitreous.evaluation.metrics import Ranking, calibration_bin, mean_precision
 
 SAMPLES = 1000
 """Bootstrap samples behind an interval."""
@@ -136,7 +136,7 @@ def precision_of(scores: Float[np.ndarray, "N Y"], shown: Bool[np.ndarray, "N Y"
     rankings = [Ranking.of(score, true) for score, true in zip(scores.T, shown.T, strict=True) if true.any()]
 
     def statistic(weights: Weights) -> float:
-        found = [value for ranking in rankings if (value := ranking.average_precision(weights)) is not None]
-        return float(np.mean(found)) if found else float("nan")
+        found = mean_precision(rankings, weights)
+        return float("nan") if found is None else found
 
     return statistic

@@ -35,13 +35,20 @@ def mean_average_precision(scores: Float[np.ndarray, "N Y"], shown: Bool[np.ndar
         scores: the larger, the surer.
         shown: which classes each image shows.
     """
-    found = [
-        ranking.average_precision()
-        for score, true in zip(scores.T, shown.T, strict=True)
-        if true.any()
-        for ranking in [Ranking.of(score, true)]
-    ]
-    return float(np.mean(found)) if found else None
+    rankings = [Ranking.of(score, true) for score, true in zip(scores.T, shown.T, strict=True) if true.any()]
+    return mean_precision(rankings)
+
+
+def mean_precision(rankings: Sequence[Ranking], weights: Int[np.ndarray, " N"] | None = None) -> float | None:
+    """Mean average precision of classes that are ranked already; None where no image that counts shows one of them.
+
+    Args:
+        rankings: of the classes.
+        weights: how often each image counts; by default once.
+    """
+    found = [ranking.average_precision(weights) for ranking in rankings]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 @dataclass(frozen=True, eq=False)
