@@ -54,10 +54,9 @@ def find_imagenet(typed: str, asked: Asked) -> Found | None:
     if not root.is_dir():
         return None
     refuse_several(root, typed)
-    if (places := v2_places(root)) is not None:
-        images, notes = class_folders(root, typed, keep_empty=True)
-        numbers = np.array([places[name] for name in images.classes], np.int64)
-        return Found(typed, {"all": _with_names(images, numbers)}, [_meaning(typed, len(places), "number"), *notes])
+    if v2_places(root) is not None:
+        images, notes = images_by_class_number(root, typed)
+        return Found(typed, {"all": images}, notes)
     home = next((root / below for below in _KAGGLE_HOMES if (root / below).is_dir()), root)
     parts = _parts(home)
     kinds = {part: _kind(folder) for part, folder in (parts or {"all": home}).items()}
@@ -71,11 +70,65 @@ def find_imagenet(typed: str, asked: Asked) -> Found | None:
             found.notes.append(f"{name}: left out, as nobody outside knows the labels of ImageNet's test images")
             continue
         keep_empty = asked.keep_empty and part in ("train", "all")
-        images, notes = _by_id(folder, name, keep_empty) if kind == "ids" else _by_number(folder, name)
+        images, notes = _by_id(folder, name, keep_empty) if kind == "ids" else _by_number(folder, name, None)
         found.sets[part] = images
         found.notes += notes
     found.notes += _beside(home, typed, list(parts.values()))
     return Found(typed, found.sets, found.notes)
+
+
+def images_by_wnid(folder: Path, name: str) -> tuple[ImageSet, list[str]]:
+    """The images in class folders named after WordNet ids, in the classes that have any, and what to tell about them.
+
+    Args:
+        folder: holds the class folders.
+        name: what to call the set.
+
+    Raises:
+        DataError: there is no image in any class folder.
+    """
+    return _by_id(folder, name, keep_empty=False)
+
+
+def images_by_class_number(folder: Path, name: str) -> tuple[ImageSet, list[str]]:
+    """The images in folders named 0 to 999, as those of ImageNet-V2 are, and what to tell about them.
+
+    Args:
+        folder: holds the class folders, and no others.
+        name: what to call the set.
+
+    Raises:
+        DataError: there is no image in any class folder.
+    """
+    images, notes = class_folders(folder, name, keep_empty=True)
+    numbers = np.array([int(each) for each in images.classes], np.int64)
+    return _with_names(images, numbers), [_meaning(name, len(numbers), "number"), *notes]
+
+
+def validation_images(folder: Path, name: str, truth: Truth | None = None) -> tuple[ImageSet, list[str]]:
+    """ILSVRC 2012's validation images, in class folders or flat with labels beside them, and what to tell about them.
+
+    Args:
+        folder: the images or their class folders lie in it.
+        name: what to call the set.
+        truth: labels for images that lie flat; by default those found beside them.
+
+    Raises:
+        DataError: it holds something else, or images without labels.
+    """
+    kind = _kind(folder)
+    if kind in ("other", "unlabelled"):
+        raise DataError("these are not ImageNet's validation images", where=name)
+    return images_by_wnid(folder, name) if kind == "ids" else _by_number(folder, name, truth)
+
+
+def holds_validation_images(folder: Path) -> bool:
+    """Whether a folder looks like ILSVRC 2012's validation images, in class folders or flat.
+
+    Args:
+        folder: one that is there.
+    """
+    return _kind(folder) in ("ids", "numbered")
 
 
 def _parts(home: Path) -> dict[str, Path]:
@@ -133,9 +186,9 @@ def _meaning(name: str, count: int, what: str) -> str:
     return f"{name}: {count:,} of ImageNet's 1,000 classes, each folder named by its {what} ({example})"
 
 
-def _by_number(folder: Path, name: str) -> tuple[ImageSet, list[str]]:
-    """Validation images in one folder, labelled by a list."""
-    truth = find_truth(folder)
+def _by_number(folder: Path, name: str, truth: Truth | None) -> tuple[ImageSet, list[str]]:
+    """Validation images in one folder, labelled by a list, which is looked for where none is given."""
+    truth = truth or find_truth(folder)
     if truth is None:
         raise DataError(
             f"the images in {name} lie in no class folders, and there is no list of their labels",

@@ -37,10 +37,19 @@ def v2_places(root: Path) -> dict[str, int] | None:
     Args:
         root: a folder.
     """
-    if not _is_v2(root.resolve().name):
+    if not _is_v2(root.resolve().name) or not has_class_numbers(root):
         return None
+    return {folder.name: int(folder.name) for folder in subfolders(root)}
+
+
+def has_class_numbers(root: Path) -> bool:
+    """Whether the folders in a folder are all called by numbers from 0 to 999.
+
+    Args:
+        root: a folder.
+    """
     names = [folder.name for folder in subfolders(root)]
-    return {name: int(name) for name in names} if names and all(map(_CLASS_NUMBER.fullmatch, names)) else None
+    return bool(names) and all(map(_CLASS_NUMBER.fullmatch, names))
 
 
 def corruptions(root: Path) -> dict[str, dict[int, Path]]:
