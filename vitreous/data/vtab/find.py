@@ -9,9 +9,23 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vitreous.data.imageset import ImageSet
+from vitreous.data.vtab.dsprites import regenerated
 from vitreous.data.vtab.lists import list_folders, open_lists
 from vitreous.data.vtab.parts import Parts, together
 from vitreous.data.vtab.shards import open_shards, shard_folders
+from vitreous.data.vtab.sources.cifar100 import open_cifar100
+from vitreous.data.vtab.sources.class_folders import open_caltech101, open_eurosat, open_resisc45
+from vitreous.data.vtab.sources.clevr import open_clevr
+from vitreous.data.vtab.sources.dsprites import open_dsprites
+from vitreous.data.vtab.sources.dtd import open_dtd
+from vitreous.data.vtab.sources.flowers102 import open_flowers102
+from vitreous.data.vtab.sources.kitti import open_kitti
+from vitreous.data.vtab.sources.patch_camelyon import open_patch_camelyon
+from vitreous.data.vtab.sources.pets import open_pets
+from vitreous.data.vtab.sources.retinopathy import open_retinopathy
+from vitreous.data.vtab.sources.smallnorb import open_smallnorb
+from vitreous.data.vtab.sources.sun397 import open_sun397
+from vitreous.data.vtab.sources.svhn import open_svhn
 from vitreous.data.vtab.where import looked_for, remedy
 from vitreous.data.words import some
 from vitreous.errors import DataError
@@ -24,29 +38,29 @@ Opener: TypeAlias = Callable[[Path, VtabTask], Parts | None]
 """Gives the whole parts of a task from below a folder; None where its files are not there."""
 
 _RAW: dict[str, tuple[Opener, ...]] = {
-    "caltech101": (),
-    "cifar100": (),
-    "dtd": (),
-    "flowers102": (),
-    "pets": (),
-    "sun397": (),
-    "svhn": (),
-    "camelyon": (),
-    "eurosat": (),
-    "resisc45": (),
-    "retinopathy": (),
-    "clevr_count": (),
-    "clevr_dist": (),
+    "caltech101": (open_caltech101,),
+    "cifar100": (open_cifar100,),
+    "dtd": (open_dtd,),
+    "flowers102": (open_flowers102,),
+    "pets": (open_pets,),
+    "sun397": (open_sun397,),
+    "svhn": (open_svhn,),
+    "camelyon": (open_patch_camelyon,),
+    "eurosat": (open_eurosat,),
+    "resisc45": (open_resisc45,),
+    "retinopathy": (open_retinopathy,),
+    "clevr_count": (open_clevr,),
+    "clevr_dist": (open_clevr,),
     "dmlab": (),
-    "dsprites_loc": (),
-    "dsprites_ori": (),
-    "kitti": (),
-    "smallnorb_azi": (),
-    "smallnorb_ele": (),
+    "dsprites_loc": (open_dsprites,),
+    "dsprites_ori": (open_dsprites,),
+    "kitti": (open_kitti,),
+    "smallnorb_azi": (open_smallnorb,),
+    "smallnorb_ele": (open_smallnorb,),
 }
 """What reads the original files of each task; the first that finds them counts."""
 
-_DRAWN: dict[str, Callable[[VtabTask], Parts]] = {}
+_DRAWN: dict[str, Callable[[VtabTask], Parts]] = {"dsprites_loc": regenerated, "dsprites_ori": regenerated}
 """What draws the images of a task anew, where no files are there."""
 
 TRAIN_1K, VAL_1K = 800, 200
