@@ -86,14 +86,9 @@ def tfds_order(split: str, keys: Sequence[str | int]) -> Int[np.ndarray, " N"]:
     Raises:
         DataError: a key comes twice.
     """
-    salt = hashlib.md5(split.encode(), usedforsecurity=False)
-
-    def digest(key: str | int) -> bytes:
-        salted = salt.copy()
-        salted.update(str(key).encode())
-        return salted.digest()
-
-    hashes = np.frombuffer(b"".join(map(digest, keys)), "S16")  # compared byte by byte, as big-endian numbers are
+    salt = split.encode()
+    digests = [hashlib.md5(salt + str(key).encode(), usedforsecurity=False).digest() for key in keys]
+    hashes = np.frombuffer(b"".join(digests), "S16")  # compared byte by byte, as big-endian numbers are
     order = np.argsort(hashes, kind="stable")
     again = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
     if len(again):
