@@ -16,6 +16,7 @@ from jaxtyping import Int
 from vitreous.data.imageset import ImageSet, fingerprint
 from vitreous.data.layouts.shards.shard_labels import class_names
 from vitreous.data.layouts.shards.shards import find_shards, shard_set
+from vitreous.data.vtab.dsprites import binned
 from vitreous.data.vtab.folders import folders_of
 from vitreous.data.vtab.parts import Parts
 from vitreous.errors import DataError
@@ -63,8 +64,7 @@ def open_shards(folder: Path, task: VtabTask) -> Parts | None:
         read[part], said = shard_set(shards[part], f"{task.name} ({part})", None)
         notes += said
     original = _classes_there(task, named, read)
-    classes = tuple(named) if named and len(named) == task.classes else tuple(map(str, range(task.classes)))
-    sets = {part: _labelled(images, task, named, original, classes) for part, images in read.items()}
+    sets = {part: _labelled(images, task, named, original) for part, images in read.items()}
     train, first = sets["train"], _NUM_TRAIN + _NUM_VAL
     if len(train) < first:
         raise DataError(
@@ -92,19 +92,6 @@ def open_shards(folder: Path, task: VtabTask) -> Parts | None:
         exact=False,
         notes=tuple(notes),
     )
-
-
-def binned(labels: Int[np.ndarray, " N"], original: int, classes: int) -> Int[np.ndarray, " N"]:
-    """Labels with neighbours taken together, as VTAB takes those of dSprites: floor(label / (original / classes)).
-
-    Of 40 orientations in 16 classes, 3, 2, 3, 2, ... come together (google-research/task_adaptation, data/dsprites.py).
-
-    Args:
-        labels: from 0 to `original` - 1.
-        original: number of classes that labels are places in.
-        classes: number of classes wanted.
-    """
-    return np.floor(labels.astype(np.float32) / np.float32(original / classes)).astype(np.int64)
 
 
 def _check_number(paths: list[Path]) -> None:
@@ -146,12 +133,12 @@ def _classes_there(task: VtabTask, named: list[str] | None, read: dict[str, Imag
     return original
 
 
-def _labelled(
-    images: ImageSet, task: VtabTask, named: list[str] | None, original: int, classes: tuple[str, ...]
-) -> ImageSet:
+def _labelled(images: ImageSet, task: VtabTask, named: list[str] | None, original: int) -> ImageSet:
     """The same images with the task's labels and all of its classes."""
-    numbers = _numbers(images, named)
-    table = numbers if original == task.classes else binned(numbers, original, task.classes)
+    table = _numbers(images, named)
+    classes = tuple(named) if named and len(named) == task.classes else tuple(map(str, range(task.classes)))
+    if original != task.classes:
+        table, classes = binned(table, task)
     return dataclasses.replace(
         images,
         classes=classes,
