@@ -38,6 +38,10 @@ SNAPSHOT = {  # changing a line here changes what people and scripts type: it is
     "replay": f"RUN, {COMMON}",
     "predict": f"MODEL, PATH..., --top N, --out FILE, --strict, {HUB}, {MACHINE}, {COMMON}",
     "evaluate": f"MODEL, DATA, --split NAME, --root DIR, {HUB}, {MACHINE}, {COMMON}",
+    "vtab": "[MODEL], --root DIR, --list, --tasks A,B, --protocol WORD, --method WORD, --vtab WORD, "
+    "--seeds N, --trials N, --out DIR, --jobs N, --steps N, --image-size N|HxW, --batch-size N, "
+    "--set A=X,B=Y, --device NAME, --threads N, --precision WORD, --keep-models, --dry-run, "
+    f"--strict, {HUB}, {COMMON}",
     "convert": "SOURCE, TARGET, --to WORD, --verify, --allow-difference, --image-size N|HxW, --settings WORD,"
     f" --overwrite, {HUB}, {COMMON}",
     "push": f"MODEL, TARGET, --hub-url URL, --private, {COMMON}",

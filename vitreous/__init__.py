@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vitreous.predict import Predictor as Predictor
     from vitreous.pretrained import pretrained_names as list_pretrained
     from vitreous.study.check import check as check
+    from vitreous.study.vtab.run import vtab as vtab
     from vitreous.training.job import finetune as finetune
     from vitreous.training.job import pretrain as pretrain
     from vitreous.training.job import resume as resume
@@ -59,6 +60,7 @@ _HOMES = {
     "prepare": "model.prepare",
     "pretrain": "training.job",
     "resume": "training.job",
+    "vtab": "study.vtab.run",
 }
 
 __all__ = [  # noqa: RUF022  the order of a reader, not of the alphabet
@@ -72,6 +74,7 @@ __all__ = [  # noqa: RUF022  the order of a reader, not of the alphabet
     "finetune",
     "resume",
     "evaluate",
+    "vtab",
     "Predictor",
     "list_models",
     "list_pretrained",

@@ -88,6 +88,23 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         ),
     ),
     (
+        "Judge",
+        (
+            Verb(
+                "vtab",
+                "the 19 tasks of VTAB by group, beside the published models",
+                "vitreous vtab runs/photos-1 --root vtab/",
+                "vtab:Vtab",
+            ),
+            Verb(
+                "paper",
+                "the papers' tables, what repeats each number, and the same in miniature",
+                "vitreous paper vit-table2",
+                "paper:Paper",
+            ),
+        ),
+    ),
+    (
         "Weights",
         (
             Verb(

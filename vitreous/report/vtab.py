@@ -107,9 +107,7 @@ def latex(result: VtabResult, beside: Sequence[Beside]) -> str:
         result: of this model.
         beside: published ones; those without scores for the tasks have only a mean.
     """
-    heads = [
-        rf"\rotatebox{{90}}{{{_escaped(title)}}}" for title in (*(task.title for task in TASKS), "Mean of 19")
-    ]
+    heads = [rf"\rotatebox{{90}}{{{_escaped(title)}}}" for title in (*(task.title for task in TASKS), "Mean of 19")]
     sizes = [len(members) for members in groups().values()]
     spans, first = [], 2
     for group, size in zip(groups(), sizes, strict=True):
@@ -201,7 +199,7 @@ def _notices(result: VtabResult) -> list[str]:
 
 
 def _means(result: VtabResult) -> list[dict[str, Any]]:
-    rows = [
+    rows: list[tuple[str, float | None, float | None, str]] = [
         (f"{group} ({len(members)} tasks)", result.groups[group], result.spread.get(group), group)
         for group, members in groups().items()
     ]

@@ -1,9 +1,10 @@
 """What is asked of a run of VTAB, and the settings that each protocol tries on every task.
 
-paper    the ViT paper's: one setting for all tasks (appendix B.1.1, Table 4). Images are treated as in BiT, which neither
-         crops nor mirrors where that changes the answer; which tasks these are stands in scenic's
+paper    the ViT paper's: one setting for all tasks (appendix B.1.1, Table 4). Images are treated as in BiT, which
+         neither crops nor mirrors where that changes the answer; which tasks these are stands in scenic's
          vtab_plainvit_config.py.
-light    VTAB's lightweight sweep, after VTAB's description: 2 rates x 2 lengths, SGD, rate to a tenth at 30, 60 and 90 %.
+light    VTAB's lightweight sweep, after VTAB's description: 2 rates x 2 lengths, SGD, rate to a tenth at 30, 60
+         and 90 %.
 heavy    VTAB's heavyweight random search, after VTAB's description; the ranges are this package's.
 augreg   AugReg's: 4 rates x 2 lengths at 224 pixels (vit_jax_augreg.ipynb).
 """
@@ -83,7 +84,14 @@ class Asked:
 
     def fixed(self) -> dict[str, object]:
         """What may not change between two visits to one folder; more seeds and tasks may come, on other machines."""
-        free = ("tasks", "seeds", "device", "threads", "keep_models", *(() if self.protocol == "heavy" else ("trials",)))
+        free = (
+            "tasks",
+            "seeds",
+            "device",
+            "threads",
+            "keep_models",
+            *(() if self.protocol == "heavy" else ("trials",)),
+        )
         return {name: value for name, value in to_json(self).items() if name not in free}
 
 
@@ -192,7 +200,9 @@ def in_words(asked: Asked) -> str:
     what = f"{images}, {_WORDS[asked.protocol]}, {how}"
     if len(tried) == 1:
         recipe = tried[0].resolved(asked)
-        return f"{what}: rate {recipe.peak:g}, {count(recipe.steps or 0, 'step')} of {count(recipe.batch_size, 'image')}"
+        return (
+            f"{what}: rate {recipe.peak:g}, {count(recipe.steps or 0, 'step')} of {count(recipe.batch_size, 'image')}"
+        )
     then = "all 1,000 images" if asked.vtab == "1k" else "these too"
     return f"{what}: the best of {len(tried)} settings on the validation images, then trained on {then}"
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -173,7 +173,7 @@ class LinearTrainer:
         if part not in self._features:
             images: ImageSet = getattr(self.data, part)
             model = fresh(self.origin, images.classes, recipe.image_size, 0)
-            precision = "bfloat16" if self.asked.precision == "bfloat16" else "float32"
+            precision: Literal["float32", "bfloat16"] = "bfloat16" if self.asked.precision == "bfloat16" else "float32"
             predictor = frozen(model, device=self.asked.device, precision=precision)
             self._features[part] = extract(predictor, images)
         return self._features[part]

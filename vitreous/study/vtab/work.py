@@ -101,7 +101,7 @@ def share_out(
     source: str | Path | Architecture,
     tasks: Sequence[VtabTask],
     jobs: int,
-    done: Callable[[str, Outcome], None],
+    done: Callable[[Outcome], None],
 ) -> dict[str, Outcome]:
     """Do the tasks in several processes, each with its share of the cores, or with a graphics card of its own.
 
@@ -250,11 +250,11 @@ def _stopped(error: InterruptedRun, job: Job) -> InterruptedRun:
     return mended
 
 
-def _look(job: Job, tasks: Sequence[VtabTask], found: dict[str, Outcome], done: Callable[[str, Outcome], None]) -> None:
+def _look(job: Job, tasks: Sequence[VtabTask], found: dict[str, Outcome], done: Callable[[Outcome], None]) -> None:
     for task in tasks:
         if task.name not in found and (outcome := outcome_of(job, task)) is not None:
             found[task.name] = outcome
-            done(task.name, outcome)
+            done(outcome)
 
 
 def _joined(processes: Sequence[BaseProcess]) -> None:
