@@ -34,43 +34,48 @@ _LISTS |= {"camelyon": "patch_camelyon", "retinopathy": "diabetic_retinopathy"}
 """What the folders of VTAB-1k's lists are called, where not as the task."""
 
 
-def looked_for(task: VtabTask, root: Path, *, full: bool) -> tuple[str, ...]:
+def looked_for(task: VtabTask, root: Path, *, full: bool, originals: bool) -> tuple[str, ...]:
     """What there was none of, one phrase for each kind of source.
 
     Args:
         task: which.
         root: where it was looked for.
         full: whether the whole training parts were wanted, which only original files have.
+        originals: whether original files can be read.
     """
-    originals = f"original files below {root}: {_ORIGINALS[task.builder]}"
+    files = (f"original files below {root}: {_ORIGINALS[task.builder]}",) if originals else ()
     if full:
-        return (originals,)
+        return files
     folder = _LISTS.get(task.name, task.name)
     return (
         f"VTAB-1k's lists: train800.txt, val200.txt and test.txt in {root}/{folder}, or in vtab-1k/{folder} there",
-        originals,
+        *files,
         f"tar shards: train and test with tar files in {root}/{task.shards}, or below wds or vtab there",
     )
 
 
-def remedy(task: VtabTask, root: Path | None, *, full: bool) -> str:
+def remedy(task: VtabTask, root: Path | None, *, full: bool, originals: bool) -> str:
     """Where to get a task's images, and where to put them.
 
     Args:
         task: which.
         root: the folder of data sets; None where nobody named one.
         full: whether the whole training parts are wanted, which only original files have.
+        originals: whether original files can be read.
     """
     where = "ROOT" if root is None else str(root)
     place = f"{where}/{_SHARED.get(task.builder, task.name)}"
     ways = [f"get {task.source}; unpack in {place}"]
+    if not originals:
+        ways = [f"its original files ({task.source}) are TFRecords, which are not read"]
+        ways += ["leave the task out" if full else "take others"]
     if not full:
         if task.name == "caltech101":
             ways.append(
                 "but only lists hold the published 1,000 images: which they are does not follow from the archive"
             )
         ways.append(
-            f"or VTAB-1k's lists with their images (github.com/dongzelian/SSF links to all), as"
+            f"or get VTAB-1k's lists with their images (github.com/dongzelian/SSF links to all), as"
             f" {where}/vtab-1k/{_LISTS.get(task.name, task.name)}"
         )
         ways.append(
