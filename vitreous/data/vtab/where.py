@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from vitreous.published.vtab import VtabTask
@@ -67,21 +68,20 @@ def remedy(task: VtabTask, root: Path | None, *, full: bool, originals: bool) ->
     place = f"{where}/{_SHARED.get(task.builder, task.name)}"
     ways = [f"get {task.source}; unpack in {place}"]
     if not originals:
-        ways = [f"its original files ({task.source}) are TFRecords, which are not read"]
-        ways += ["leave the task out" if full else "take others"]
+        ways = [] if full else [f"the files of its authors, {task.source}, are TFRecords and not read"]
+    if task.name == "caltech101" and not full:
+        ways[0] += " (only the lists tell which 1,000 images are the published ones)"
     if not full:
-        if task.name == "caltech101":
-            ways.append(
-                "but only lists hold the published 1,000 images: which they are does not follow from the archive"
-            )
         ways.append(
-            f"or get VTAB-1k's lists with their images (github.com/dongzelian/SSF links to all), as"
+            "get VTAB-1k's lists with their images (github.com/dongzelian/SSF links to all), as"
             f" {where}/vtab-1k/{_LISTS.get(task.name, task.name)}"
         )
         ways.append(
-            "or, not quite the published 1,000 images,"
-            f" hf download clip-benchmark/{task.shards} --repo-type dataset --local-dir {where}/{task.shards}"
+            "fetch shards, not quite the published 1,000 images:"
+            f" hf download clip-benchmark/{task.shards} --repo-type dataset"
+            f" --local-dir {shlex.quote(f'{where}/{task.shards}')}"
         )
-    if root is None:
-        ways.append("then name ROOT with --root")
-    return "; ".join(ways)
+    if not ways:
+        return f"leave it out: the files of its authors, {task.source}, are TFRecords and not read"
+    told = "; or ".join(ways) if originals else "; ".join([ways[0], "; or ".join(ways[1:])])
+    return f"{told}; then name the folder with --root" if root is None else told
