@@ -64,7 +64,8 @@ def forbidden(source: str) -> Iterator[str]:
         if not isinstance(node, ast.Call):
             continue
         called = dotted(node.func, names)
-        if called in CALLS or called.removeprefix("builtins.") in CALLS or called.endswith(METHODS):
+        foreign = not called.startswith("vitreous.")  # our own functions are looked into where they stand
+        if called in CALLS or called.removeprefix("builtins.") in CALLS or (foreign and called.endswith(METHODS)):
             yield f"{called}()"
         for keyword in node.keywords:
             harmless = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
