@@ -67,8 +67,10 @@ def encoded(number: int, height: int, width: int) -> bytes:
     return png(np.full((height, width, 3), colour(number), np.uint8), 2)
 
 
-def scored(name: str, root: Path, model: nn.Module | None = None, **more: bool) -> RobustnessResult:
-    return evaluate_variant(name, model or Reader(), root, batch_size=16, **more)
+def scored(
+    name: str, root: Path, model: nn.Module | None = None, *, clean: bool = True, keep: Path | None = None
+) -> RobustnessResult:
+    return evaluate_variant(name, model or Reader(), root, batch_size=16, clean=clean, keep=keep)
 
 
 def wnid_tree(root: Path, pictures: dict[int, list[int]]) -> Path:
@@ -391,6 +393,25 @@ def test_with_anything_missing_there_is_no_mce(tmp_path: Path) -> None:
     assert len(found.missing) == 14
     assert [(score.name, score.error) for score in found.corruptions] == [("fog", None), ("brightness", 0.0)]
     assert any("resized to the model's 32 x 32" in note for note in found.notes)
+
+
+def test_scores_that_were_written_down_are_not_made_again(tmp_path: Path) -> None:
+    folder, memory = corrupted_tree(tmp_path / "imagenet-c", {"fog": 2}, ("fog",)), tmp_path / "severities.json"
+    before = scored("imagenet-c", tmp_path, Reader(size=32), keep=tmp_path)
+    written = json.loads(memory.read_text())
+    assert [score["severity"] for score in written.values()] == [1, 2, 3, 4, 5]
+    first, second, *_ = written
+    written[first]["top1"] = 0.0  # to be seen where it is read again
+    written[second] = {"severity": "none"}  # somebody changed it
+    memory.write_text(json.dumps(written))
+    picture(folder / "fog/4" / WNIDS[0] / "ILSVRC2012_val_00000001.JPEG", 0, height=225, width=224)  # another file
+    after = scored("imagenet-c", tmp_path, Reader(size=32), keep=tmp_path).corruptions[0]
+    assert [each.top1 for each in after.severities] == [0.0, 0.5, 0.5, 0.75, 0.5]
+    assert len(json.loads(memory.read_text())) == 6
+    scored("imagenet-c", tmp_path, Reader(size=48), keep=tmp_path)  # another input, other scores
+    assert len(json.loads(memory.read_text())) == 11
+    memory.write_text("[")
+    assert scored("imagenet-c", tmp_path, Reader(size=32), keep=tmp_path).top1 == pytest.approx(before.top1 + 0.05)
 
 
 def test_corrupted_images_show_their_centre_only() -> None:

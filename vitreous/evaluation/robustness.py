@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from vitreous.config import PreprocessConfig
-from vitreous.console import Progress, say
+from vitreous.console import Progress, count, say
 from vitreous.data.feeding.loader import evaluation_batches
 from vitreous.data.feeding.threads import num_readers
 from vitreous.data.imageset import ImageSet
@@ -37,6 +37,7 @@ from vitreous.data.words import some
 from vitreous.errors import DataError, UsageError
 from vitreous.evaluation.corruption import corruption_score, mean_over, missing_sets
 from vitreous.evaluation.metrics import wilson_interval
+from vitreous.evaluation.severities import Remembered
 from vitreous.predict import Model, Predictor, ranked
 from vitreous.published.robustness import ALEXNET_ERRORS, EXTRA_CORRUPTIONS, published_scores
 from vitreous.results.images import Failure
@@ -79,6 +80,7 @@ def evaluate_variant(
     batch_size: int | None = None,
     clean: bool = True,
     called: str | None = None,
+    keep: Path | None = None,
 ) -> RobustnessResult:
     """A model's score on ImageNet or one of its variants, each with its own labels, crop and rule.
 
@@ -92,12 +94,14 @@ def evaluate_variant(
         batch_size: images per forward pass; see `Predictor`.
         clean: whether to score the validation images as well, where they are there.
         called: what to call the model; by default what `model` says.
+        keep: folder in which the scores on ImageNet-C's sets are written down as they come, and found again.
 
     Raises:
         UnknownNameError: there is no variant of that name.
         UsageError: the model does not answer with ImageNet's thousand classes.
         DataError: the images are not there, are something else, or not one of them can be read.
         ModelFileError: the model cannot be used.
+        ResourceError: `keep` cannot be written to.
     """
     variant, folder = find_variant(name), Path(root).expanduser()
     predictor = (
@@ -109,7 +113,7 @@ def evaluate_variant(
     if judge.notes:
         say(*judge.notes)
     if variant.layout == "corruptions":
-        return _corrupted(judge, variant, folder, clean)
+        return _corrupted(judge, variant, folder, clean, Remembered(predictor, keep))
     if variant.name == "imagenet-real":
         return _real(judge, variant, folder)
     labelled = open_variant(variant, folder)
@@ -280,14 +284,17 @@ def _against(result: RobustnessResult, clean: CleanScore | None) -> RobustnessRe
     return dataclasses.replace(result, clean=clean, drop=clean.top1 - result.top1)
 
 
-def _corrupted(judge: _Judge, variant: Variant, root: Path, clean: bool) -> RobustnessResult:
+def _corrupted(judge: _Judge, variant: Variant, root: Path, clean: bool, remembered: Remembered) -> RobustnessResult:
     """ImageNet-C: every severity of every corruption that is there, and the mCE where all are."""
     folder, found = open_corruptions(root)
     lacking = missing_sets(found)
     known = {name: levels for name, levels in found.items() if name in (*ALEXNET_ERRORS, *EXTRA_CORRUPTIONS)}
     if not set(known) & set(ALEXNET_ERRORS):
         raise missing(variant, root)
-    notes = [f"{folder}: {len(known):,} corruptions, {sum(map(len, known.values())):,} sets", _shown_as(judge)]
+    notes = [
+        f"{folder}: {count(len(known), 'corruption')}, {count(sum(map(len, known.values())), 'set')} of images",
+        _shown_as(judge),
+    ]
     if lacking:
         notes.append(f"no mCE, as these are missing: {some(list(lacking), 8)}")
     if others := sorted(set(found) - set(known)):
@@ -297,7 +304,9 @@ def _corrupted(judge: _Judge, variant: Variant, root: Path, clean: bool) -> Robu
     clean_error = None if clean_score is None else 1.0 - clean_score.top1
     scores = {
         name: corruption_score(
-            name, [_severity(judge, name, level, known[name][level]) for level in sorted(known[name])], clean_error
+            name,
+            [_severity(judge, name, level, known[name][level], remembered) for level in sorted(known[name])],
+            clean_error,
         )
         for name in (*ALEXNET_ERRORS, *EXTRA_CORRUPTIONS)
         if name in known
@@ -323,13 +332,15 @@ def _shown_as(judge: _Judge) -> str:
     return f"{said} resized to the model's {height} x {width}: published figures are for models of 224 pixels"
 
 
-def _severity(judge: _Judge, name: str, severity: int, folder: Path) -> SeverityScore:
+def _severity(judge: _Judge, name: str, severity: int, folder: Path, remembered: Remembered) -> SeverityScore:
     labelled = corrupted_images(folder)
     # the images have the size already; where the model's is another, they are resized whole and nothing is cut
     preprocess = dataclasses.replace(judge.predictor.preprocess, resize="squash", crop_ratio=1.0)
+    if (known := remembered.find(f"{name}/{severity}", labelled.images, preprocess)) is not None:
+        return known
     answers = _ask(judge, labelled, preprocess, f"{name} {severity}")
     first, five = _hits(answers, labelled.images)
-    return SeverityScore(
+    score = SeverityScore(
         severity=severity,
         top1=float(first.mean()),
         top5=float(five.mean()),
@@ -337,6 +348,8 @@ def _severity(judge: _Judge, name: str, severity: int, folder: Path) -> Severity
         expected=len(labelled.images),
         failed=tuple(answers.failed.values()),
     )
+    remembered.keep(f"{name}/{severity}", labelled.images, preprocess, score)
+    return score
 
 
 def _pooled(

@@ -1,0 +1,135 @@
+"""What `evaluate` says of ImageNet's variants: DATA may be one of their names, with --root above the images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from vitreous import console
+from vitreous.cli.answer import Answer
+from vitreous.cli.words import command, harmless, next_steps, table
+from vitreous.console import count
+from vitreous.data.layouts.imagenet.catalogue import find_variant, is_like_variant
+from vitreous.errors import UsageError
+from vitreous.results.robustness import RobustnessResult
+
+_FAILURES_SHOWN = 10
+
+
+def variant_named(data: str, root: str | None) -> str | None:
+    """The variant of ImageNet that DATA means by its name; None where it means something else.
+
+    A file or folder of that name is meant before the variant, unless there is a --root.
+
+    Args:
+        data: what was typed.
+        root: of --root.
+
+    Raises:
+        UnknownNameError: it is like the name of a variant, and none.
+        UsageError: it is one, and there is no --root.
+    """
+    if os.sep in data or "/" in data or not is_like_variant(data) or (root is None and os.path.exists(data)):
+        return None
+    variant = find_variant(data)
+    if root is None:
+        raise UsageError(
+            f"{variant.name} is the name of a data set, and nothing says where it lies",
+            why=f"looked for {variant.looks}",
+            remedy=f"--root DIR, the folder it lies in; to get it: {variant.source}",
+        )
+    return variant.name
+
+
+def answer_variant(
+    name: str,
+    model: str,
+    root: str,
+    *,
+    device: str,
+    precision: Literal["float32", "bfloat16"],
+    batch_size: int | None,
+    out: str | None,
+) -> Answer:
+    """Score a model on a variant of ImageNet, and say what came out.
+
+    Args:
+        name: from `variant_named`.
+        model: as it was typed.
+        root: the folder the images lie in.
+        device: where the model runs.
+        precision: of the matrix products.
+        batch_size: images per forward pass.
+        out: folder for the page; None writes none.
+    """
+    from vitreous.report.content import Command
+    from vitreous.study.robustness import score_variant
+
+    variant = find_variant(name)
+    typed = command("evaluate", model, name, "--root", root, *(["--out", out] if out else []))
+    console.say(f"evaluating {harmless(model)} on {variant.title}, below {harmless(root)}")
+    steps = _steps(name, model, root, out)
+    found = score_variant(
+        name,
+        model,
+        root,
+        out=out,
+        called=model,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        command=typed,
+        next_steps=tuple(Command(text=text, explained=explained) for text, explained in steps),
+    )
+    console.say(*variant_words(found))
+    if out is not None:
+        console.say("", f"page    {harmless(str(Path(out) / 'report.html'))}")
+    console.say(*next_steps(*steps))
+    return Answer(value=found)
+
+
+def variant_words(found: RobustnessResult) -> list[str]:
+    """The score as lines for a terminal, with what others report beside it.
+
+    Args:
+        found: what came out.
+    """
+    from vitreous.report.robustness import HEADS, corruption_rows, facts
+
+    lines = ["", f"{harmless(found.model)} on {found.title}", *table([(key, value) for key, value in facts(found)])]
+    if found.corruptions:
+        lines += ["", *table([HEADS, *corruption_rows(found)], right=range(1, len(HEADS)))]
+        if found.missing:
+            lines.append(f"  missing: {', '.join(found.missing[:8])}{' ...' if len(found.missing) > 8 else ''}")
+    if found.published:
+        head = ("published", "top-1", "top-5", "mCE", "source")
+        rows = [
+            (row.model, *(_share(value) for value in (row.top1, row.top5, row.mce)), row.source)
+            for row in found.published
+        ]
+        lines += ["", *table([head, *rows], right=(1, 2, 3))]
+    if not found.complete:
+        lines.append(
+            f"  not comparable yet: {found.seen:,} images were scored, others scored {found.published_images:,}"
+        )
+    if found.failed:
+        rest = len(found.failed) - _FAILURES_SHOWN
+        lines += ["", f"{count(len(found.failed), 'image')} could not be read"]
+        lines += table([(harmless(one.path), harmless(one.reason)) for one in found.failed[:_FAILURES_SHOWN]])
+        lines += [f"  and {rest:,} more"] if rest > 0 else []
+    return lines
+
+
+def _steps(name: str, model: str, root: str, out: str | None) -> list[tuple[str, str]]:
+    other = "imagenet-r" if name == "imagenet-a" else "imagenet-a"
+    steps = [(command("evaluate", model, other, "--root", root), "how it fares on images of another kind")]
+    if out is None:
+        page = f"{name}-score"
+        explained = "the same as a page with its chart"
+        steps.insert(0, (command("evaluate", model, name, "--root", root, "--out", page), explained))
+    return steps
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
