@@ -197,7 +197,7 @@ def score_lines(found: VtabResult) -> list[str]:
     for group, members in groups().items():
         mark = DAGGER if any(own[t.name].regenerated for t in members if t.name in own) else ""
         mean, around = found.groups[group], found.spread[group]
-        rows.append((f"{group} ({len(members)})", percent(mean) + mark, _around(around), ""))
+        rows.append((f"{group} ({len(members)})", percent(mean) + mark * (mean is not None), _around(around), ""))
         for task in members:
             if task.name in own:
                 each = own[task.name]
@@ -225,6 +225,8 @@ def score_lines(found: VtabResult) -> list[str]:
         lines.append(f"missing: {missing.title}, {harmless(missing.why)}")
     if found.missing:
         lines.append("a task is missing, so that there is no VTAB score and no mean of its group")
+    elif found.mean19 is None:
+        lines.append(f"{len(found.details)} of 19 tasks were asked for: there is no VTAB score without the others")
     return lines
 
 

@@ -192,7 +192,7 @@ def _notices(result: VtabResult) -> list[str]:
         )
     if result.deviations:
         said.append(f"Not the protocol's setting: {'; '.join(result.deviations)}.")
-    inexact = [each.title for each in result.details if not each.exact]
+    inexact = [each.title for each in result.details if not each.exact and not each.regenerated]
     if inexact:
         said.append(f"Not the published images for {', '.join(inexact)}: the notes below say why.")
     return said
@@ -218,6 +218,7 @@ def _means(result: VtabResult) -> list[dict[str, Any]]:
 def _blocks(result: VtabResult, beside: Sequence[Beside]) -> list[dict[str, Any]]:
     """The three groups with their tasks, and what others have on each."""
     own = {each.task: each for each in result.details}
+    lacking = {each.task for each in result.missing}
     rivals = [row for row in beside if row.tasks]
     return [
         {
@@ -227,7 +228,7 @@ def _blocks(result: VtabResult, beside: Sequence[Beside]) -> list[dict[str, Any]
             "rows": [
                 {
                     "label": own[task.name].label if task.name in own else task.title,
-                    "mine": _own(own.get(task.name)),
+                    "mine": "missing" if task.name in lacking else _own(own.get(task.name)),
                     "share": own[task.name].top1 if task.name in own else None,
                     "beside": [percent(row.tasks[task.name]) for row in rivals],
                 }
@@ -240,7 +241,7 @@ def _blocks(result: VtabResult, beside: Sequence[Beside]) -> list[dict[str, Any]
 
 def _own(score: VtabTaskScore | None) -> str:
     if score is None:
-        return "missing"
+        return _NO_MARK
     return percent(score.top1) + ("" if score.spread is None else f" ± {100 * score.spread:.1f}")
 
 

@@ -32,6 +32,8 @@ from vitreous.study.vtab.task import kept_score
 from vitreous.study.vtab.work import Job, Outcome, folder_of, share_out, work
 from vitreous.study.vtab.write import write_files
 
+_ASKED = "asked.json"
+
 
 def vtab(
     model: Model,
@@ -125,7 +127,7 @@ def run_vtab(
         raise UsageError("several jobs need a model that each can open", remedy="save it, and give the file; or jobs=1")
     out = default_out(origin) if out is None else out
     command = command or f"vt.vtab({origin.name!r}, ..., out={str(out)!r})"
-    _enter(out, asked, origin)
+    _compare(out, asked, origin)
     console.say(*_understood(asked, origin, root, out))
     kept = {task.name: kept_score(folder_of(out, task), asked.seeds) for task in asked.chosen}
     found: dict[str, Outcome] = {name: score for name, score in kept.items() if score is not None}
@@ -145,6 +147,7 @@ def run_vtab(
         raise _nothing_there(root, [each for each in found.values() if isinstance(each, VtabMissing)])
     if any(isinstance(each, VtabMissing) for each in found.values()):
         console.say("a task is missing, so that there will be no VTAB score and no mean of its group", "")
+    _enter(out, asked, origin)
     job = Job(asked=asked, root=root, out=out, command=command, visit=secrets.token_hex(8))
     found |= _all_done(job, origin, left, jobs)
     result = summed(asked, origin, found, out)
@@ -256,31 +259,39 @@ def _understood(asked: Asked, origin: Origin, root: Path | None, out: Path) -> l
     return [*lines, ""]
 
 
+def _identity(asked: Asked, origin: Origin) -> dict[str, Any]:
+    """What all visits to a folder have in common, as asked.json keeps it."""
+    found: dict[str, Any] = json.loads(json.dumps({"model": origin.name, "digest": origin.digest, **asked.fixed()}))
+    return found
+
+
 def _enter(out: Path, asked: Asked, origin: Origin) -> None:
-    """Make the folder, or see that what lies there was asked for in the same way."""
-    now: dict[str, Any] = {"model": origin.name, "digest": origin.digest, **asked.fixed()}
-    file = out / "asked.json"
+    """Make the folder, and write down what is asked for where nobody has."""
+    file = out / _ASKED
     try:
         out.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(out / ".lock", timeout=60):
             if not file.exists():
-                write_text(file, json.dumps(now, indent=1) + "\n")
-                return
-            before = json.loads(file.read_text(encoding="utf-8"))
+                write_text(file, json.dumps(_identity(asked, origin), indent=1) + "\n")
     except (OSError, NotImplementedError, filelock.Timeout) as error:
-        raise ResourceError(
-            "the folder cannot be used", where=str(out), why=str(error), remedy="--out FOLDER"
-        ) from None
-    except ValueError as error:
-        raise UsageError("asked.json cannot be read", where=str(file), why=str(error), remedy="--out FOLDER") from None
-    now = json.loads(json.dumps(now))
-    same_weights = before.get("digest") == now["digest"]
-    changed = [
-        f"{name} {before.get(name)!r}, now {value!r}"
-        for name, value in now.items()
-        if before.get(name) != value and name != "digest" and not (name == "model" and same_weights)
-    ]
-    changed += [] if same_weights else ["other weights"]
+        why = str(error)
+        raise ResourceError("the folder cannot be used", where=str(out), why=why, remedy="--out FOLDER") from None
+    _compare(out, asked, origin)
+
+
+def _compare(out: Path, asked: Asked, origin: Origin) -> None:
+    """Refuse a folder whose runs were asked for otherwise; the same weights may lie elsewhere now."""
+    try:
+        before = json.loads((out / _ASKED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UsageError("asked.json cannot be read", where=str(out), why=str(error), remedy="--out FOLDER") from None
+    now = _identity(asked, origin)
+    same = before.get("digest") == now["digest"]
+    moved = {"digest", "model"} if same else {"digest"}
+    changed = [f"{name} {before.get(name)!r}, now {now[name]!r}" for name in now if before.get(name) != now[name]]
+    changed = [words for words in changed if words.partition(" ")[0] not in moved] + ([] if same else ["other weights"])
     if changed:
         raise UsageError(
             "this folder holds a run of VTAB that was asked for otherwise",
