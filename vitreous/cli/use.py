@@ -11,14 +11,14 @@ from typing import Literal
 
 from vitreous import console
 from vitreous.cli.answer import Answer, Common
-from vitreous.cli.flags import positional
+from vitreous.cli.flags import option, positional
 from vitreous.cli.hub import Hub
 from vitreous.cli.paths import find_images
 from vitreous.cli.sheet import Lines, Sheet
 from vitreous.cli.words import command, harmless, next_steps, percent, shorten, table
 from vitreous.console import count
 from vitreous.errors import DataError, UsageError
-from vitreous.results import ClassScore, Evaluation, Failure, Prediction
+from vitreous.results import Calibration, ClassScore, Evaluation, Failure, Prediction
 from vitreous.zoo import is_model_name
 
 _CLASSES_SHOWN = 20
@@ -146,6 +146,13 @@ class Evaluate:
     """Which part of DATA; by default test, then val, then train."""
     root: str | None = None
     """Where a built-in data set lies, if not in its usual place."""
+    calibrate_on: str | None = option(None, metavar="DATA")
+    """Fit a temperature for the probabilities on these labelled images, which must be others: data, a part of DATA
+    (val), or a share of it (0.2)."""
+    save_calibrated: str | None = option(None, metavar="FILE")
+    """Write the model with that temperature in its head: a name that ends in .safetensors."""
+    out: str | None = option(None, metavar="DIR")
+    """Folder for report.html, evaluation.json, predictions.csv and the reliability diagram."""
     hub: Hub = field(default_factory=Hub)
     machine: Machine = field(default_factory=Machine)
     common: Common = field(default_factory=Common)
@@ -153,11 +160,30 @@ class Evaluate:
     def answer(self) -> Answer:
         """Evaluate, and say what came out."""
         self.hub.settle(self.model)
-        from vitreous.evaluation.evaluate import evaluate
+        found, calibration = self._evaluated()
+        lines = [*_scores(found), *_per_class(found), *(f"  {harmless(note)}" for note in found.notes)]
+        lines += _failures(found.failed)
+        lines += [] if calibration is None else _calibrated(calibration)
+        lines += [] if self.out is None else ["", f"page    {harmless(os.path.join(self.out, 'report.html'))}"]
+        console.say(*lines, *_random(self.model))
+        steps = [(command("predict", self.model, "new.jpg"), "label new images")]
+        if self.out is None:
+            page = command("evaluate", *self._typed(), "--out", "evaluation")
+            steps.insert(0, (page, "the same as a page with every figure and the worst mistakes"))
+        console.say(*next_steps(*steps))
+        brief = {spec.name: getattr(found, spec.name) for spec in dataclasses.fields(found)}
+        del brief["outcomes"]  # one entry per image: predictions.csv and the Python form hold them
+        return Answer(value={**brief, "calibration": calibration, "out": self.out})
 
+    def _evaluated(self) -> tuple[Evaluation, Calibration | None]:
+        """Score, and do what else was asked for."""
         machine = self.machine
         machine.settle()
         console.say(f"evaluating {harmless(self.model)} on {harmless(self.data)}", *_random(self.model))
+        if self.out is not None or self.calibrate_on is not None or self.save_calibrated is not None:
+            return self._written()
+        from vitreous.evaluation.evaluate import evaluate
+
         found = evaluate(
             self.model,
             self.data,
@@ -167,11 +193,29 @@ class Evaluate:
             batch_size=machine.batch_size,
             root=self.root,
         )
-        console.say(*_scores(found), *_per_class(found), *_failures(found.failed), *_random(self.model))
-        console.say(*next_steps((command("predict", self.model, "new.jpg"), "label new images")))
-        brief = {spec.name: getattr(found, spec.name) for spec in dataclasses.fields(found)}
-        del brief["outcomes"]  # one entry per image: the report and the Python form hold them
-        return Answer(value=brief)
+        return found, None
+
+    def _written(self) -> tuple[Evaluation, Calibration | None]:
+        from vitreous.predict import Predictor
+        from vitreous.study.evaluated import Wanted, evaluated
+
+        typed = command("evaluate", *self._typed(), *(["--out", self.out] if self.out is not None else []))
+        wanted = Wanted(
+            out=self.out, calibrate_on=self.calibrate_on, save_calibrated=self.save_calibrated, command=typed
+        )
+        wanted.check(self.model)  # before the model is read
+        machine = self.machine
+        predictor = Predictor(
+            self.model, device=machine.device, precision=machine.precision, batch_size=machine.batch_size
+        )
+        return evaluated(predictor, self.model, self.data, split=self.split, root=self.root, wanted=wanted)
+
+    def _typed(self) -> list[str]:
+        """What was typed and decides what is found."""
+        words = [self.model, self.data]
+        for flag, value in (("--split", self.split), ("--root", self.root), ("--calibrate-on", self.calibrate_on)):
+            words += [flag, value] if value is not None else []
+        return words
 
 
 def _random(model: str) -> list[str]:
@@ -182,18 +226,49 @@ def _random(model: str) -> list[str]:
 
 
 def _scores(found: Evaluation) -> list[str]:
-    low, high = map(percent, found.interval)
+    several = found.mean_average_precision is not None
+    right = "answers that the image shows; " if several else ""
+    macro = found.macro.f1 if found.macro is not None else None
     rows = [
-        ("top-1", percent(found.top1), f"95 % interval {low} to {high}"),
-        ("top-5", percent(found.top5), ""),
-        ("balanced", percent(found.balanced), "mean over the classes of the share found"),
-        ("calibration", percent(found.calibration_error), "mean gap between stated and true probability"),
+        ("top-1", percent(found.top1), right + _between(found.interval)),
+        ("top-5", percent(found.top5), _between(found.intervals.get("top5"))),
+        ("balanced", percent(found.balanced), _between(found.intervals.get("balanced"))),
+        ("macro F1", percent(macro), "mean over the classes that have one"),
+        ("AUROC", percent(found.auroc), _between(found.intervals.get("auroc"))),
+        ("calibration", percent(found.calibration_error), _between(found.intervals.get("calibration_error"))),
     ]
-    if (precision := found.mean_average_precision) is not None:
-        rows[0] = ("top-1", percent(found.top1), f"answers that the image shows; 95 % interval {low} to {high}")
-        rows.append(("mAP", percent(precision), "mean average precision over the classes"))
+    if several:
+        between = _between(found.intervals.get("mean_average_precision"))
+        rows.append(("mAP", percent(found.mean_average_precision), between))
+    if found.log_loss is not None:
+        rows.append(("log loss", f"{found.log_loss:.4f}", "in nats; the less the better"))
     seen = f"{found.seen:,} of {count(found.expected, 'image')} seen"
     return ["", f"{harmless(found.data)}; {seen}" if found.data else seen, *table(rows, right=(1,))]
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"95 % interval {percent(interval[0])} to {percent(interval[1])}"
+
+
+def _calibrated(found: Calibration) -> list[str]:
+    """What a temperature changes, and where the model went that has it."""
+    (before, after), (low, high) = found.log_loss, found.log_loss_change
+    rows = [
+        ("", "as it is", "calibrated"),
+        ("calibration error", *map(percent, found.calibration_error)),
+        ("log loss", f"{before:.4f}", f"{after:.4f}"),
+    ]
+    left = f", {found.left_out:,} that are scored too left out" if found.left_out else ""
+    lines = [
+        "",
+        f"temperature {found.temperature:.4g}, from {count(found.images, 'other image')}"
+        f" ({harmless(found.fitted_on)}{left})",
+        *table(rows, right=(1, 2)),
+        f"  the log loss changes by {after - before:+.4f} (95 % interval {low:+.4f} to {high:+.4f})",
+    ]
+    if found.saved is not None and found.saved_log_loss is not None:
+        lines.append(f"  saved: {harmless(found.saved)}; read back, its log loss is {found.saved_log_loss:.4f}")
+    return lines
 
 
 def _per_class(found: Evaluation) -> list[str]:

@@ -51,6 +51,8 @@ def calibrate(
     """
     if predictor.card.answers == "one" and (scored.several or others.several):
         raise UsageError("the model names one class, and images show several: its probabilities cannot be calibrated")
+    if scored.fingerprint == others.fingerprint:
+        raise DataError("these are the images that are scored", where=others.name, remedy="other labelled images")
     found = ask(predictor, scored, keep=True, pictures=True)
     chosen = ask(predictor, others, keep=True, but=found.pictures)
     temperature = _fitted(chosen, predictor, others)

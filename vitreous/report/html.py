@@ -21,8 +21,12 @@ from vitreous.report import views
 from vitreous.report.card import model_card as model_card
 from vitreous.report.check import check_view
 from vitreous.report.content import RunReport
+from vitreous.report.evaluation import evaluation_view
 from vitreous.report.figure import bar
 from vitreous.report.masked import MaskedReport, masked_card, masked_view
+from vitreous.report.paper import paper_view
+from vitreous.report.probe import probe_view
+from vitreous.report.robustness import robustness_view
 from vitreous.report.vtab import vtab_view
 from vitreous.report.words import clean, count, name, percent, sentence
 
@@ -53,8 +57,20 @@ write_masked_report = _page("masked.html.j2", masked_view)
 write_check_report = _page("check.html.j2", check_view)
 """Write the page of a check of data."""
 
+write_probe_report = _page("probe.html.j2", probe_view)
+"""Write the page of a probe of frozen features."""
+
+write_robustness_report = _page("robustness.html.j2", robustness_view)
+"""Write the page of a score on one of ImageNet's variants."""
+
+write_evaluation_report = _page("evaluation.html.j2", evaluation_view)
+"""Write the page of an evaluation."""
+
 write_vtab_report = _page("vtab.html.j2", vtab_view)
 """Write the page of a run of VTAB."""
+
+write_paper_report = _page("paper.html.j2", paper_view)
+"""Write the page of the published tables."""
 
 
 def write_model_card(path: str | Path, report: RunReport | MaskedReport) -> Path:
