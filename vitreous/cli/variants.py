@@ -103,16 +103,12 @@ def variant_words(found: RobustnessResult) -> list[str]:
         if found.missing:
             lines.append(f"  missing: {', '.join(found.missing[:8])}{' ...' if len(found.missing) > 8 else ''}")
     if found.published:
-        head = ("published", "top-1", "top-5", "mCE", "source")
-        rows = [
-            (row.model, *(_share(value) for value in (row.top1, row.top5, row.mce)), row.source)
-            for row in found.published
-        ]
-        lines += ["", *table([head, *rows], right=(1, 2, 3))]
+        kinds = [("mCE", "mce")] if found.corruptions else [("top-1", "top1"), ("top-5", "top5")]
+        head = ("published", *(title for title, _ in kinds), "source")
+        rows = [(row.model, *(_share(getattr(row, of)) for _, of in kinds), row.source) for row in found.published]
+        lines += ["", *table([head, *rows], right=range(1, len(kinds) + 1))]
     if not found.complete:
-        lines.append(
-            f"  not comparable yet: {found.seen:,} images were scored, others scored {found.published_images:,}"
-        )
+        lines.append(f"  not comparable: {found.seen:,} images were scored, others scored {found.published_images:,}")
     if found.failed:
         rest = len(found.failed) - _FAILURES_SHOWN
         lines += ["", f"{count(len(found.failed), 'image')} could not be read"]

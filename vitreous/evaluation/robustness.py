@@ -39,7 +39,7 @@ from vitreous.evaluation.corruption import corruption_score, mean_over, missing_
 from vitreous.evaluation.metrics import wilson_interval
 from vitreous.evaluation.severities import Remembered
 from vitreous.predict import Model, Predictor, ranked
-from vitreous.published.robustness import ALEXNET_ERRORS, EXTRA_CORRUPTIONS, published_scores
+from vitreous.published.robustness import ALEXNET_CLEAN_ERROR, ALEXNET_ERRORS, EXTRA_CORRUPTIONS, published_scores
 from vitreous.results.images import Failure
 from vitreous.results.robustness import CleanScore, CorruptionScore, RobustnessResult, SeverityScore
 
@@ -301,6 +301,8 @@ def _corrupted(judge: _Judge, variant: Variant, root: Path, clean: bool, remembe
         notes.append(f"{folder}: left out {some(others)}, which are no corruptions of ImageNet-C")
     say(*notes)
     clean_score = _clean(judge, root, range(NUM_CLASSES)) if clean else None
+    if clean_score is not None:
+        notes.append(f"relative mCE takes AlexNet's error on clean images as {100 * ALEXNET_CLEAN_ERROR:.1f} %")
     clean_error = None if clean_score is None else 1.0 - clean_score.top1
     scores = {
         name: corruption_score(

@@ -33,8 +33,11 @@ ALEXNET_CLEAN_ERROR = 0.435
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Corruptions that the paper's authors offer for choosing a method; they count for nothing."""
 
-_TIMM = "timm results/results-{}.csv"
-_VITS = ("vit_base_patch16_224.augreg_in21k_ft_in1k", "vit_large_patch16_384.augreg_in21k_ft_in1k", "resnet50.tv_in1k")
+_TIMM = {  # as people call them: as timm does
+    "ViT-B/16, AugReg I21k, 224 px": "vit_base_patch16_224.augreg_in21k_ft_in1k",
+    "ViT-L/16, AugReg I21k, 384 px": "vit_large_patch16_384.augreg_in21k_ft_in1k",
+    "ResNet-50, torchvision": "resnet50.tv_in1k",
+}
 
 
 def published_scores(name: str) -> tuple[PublishedScore, ...]:
@@ -58,8 +61,13 @@ def _vit_paper(rows: tuple[tuple[str, float, float | None], ...], where: str) ->
 def _timm(file: str, *rows: tuple[float, float] | None) -> tuple[PublishedScore, ...]:
     """Top-1 and top-5 of the three models above, in percent; None for one that the table leaves out."""
     return tuple(
-        PublishedScore(model=model, source=_TIMM.format(file), top1=_share(row[0]), top5=_share(row[1]))
-        for model, row in zip(_VITS, rows, strict=True)
+        PublishedScore(
+            model=model,
+            source=f"timm, results/results-{file}.csv: {_TIMM[model]}",
+            top1=_share(row[0]),
+            top5=_share(row[1]),
+        )
+        for model, row in zip(_TIMM, rows, strict=True)
         if row is not None
     )
 

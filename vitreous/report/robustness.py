@@ -75,6 +75,7 @@ def _error_chart(result: RobustnessResult) -> BarPanels:
         panels=tuple(panels),
         unit="%; grey corruptions count for nothing",
         alt=f"Error of {name(result.model, 40)} under {count(len(bars), 'corruption')}{mce}.",
+        most=100.0 if all(bar.value <= 110 for bar in relative) else 150.0,
     )
 
 
@@ -104,17 +105,19 @@ def facts(result: RobustnessResult) -> list[tuple[str, str]]:
         lacking = f"none: {count(len(result.missing), 'part')} of it missing"
         rows.append(("mCE", lacking if result.mce is None else f"{100 * result.mce:.1f} %"))
         if result.relative_mce is not None:
-            rows.append(("relative mCE", f"{100 * result.relative_mce:.1f} % (AlexNet's clean error taken as 43.5 %)"))
-    about = "" if result.interval is None else " ({} to {})".format(*map(percent, result.interval))
-    rows.append(("top-1", f"{percent(result.top1)}{about}"))
+            rows.append(("relative mCE", f"{100 * result.relative_mce:.1f} %"))
+    rows.append(("top-1", percent(result.top1)))
+    if result.interval is not None:
+        rows.append(("95 % interval", "{} to {}".format(*map(percent, result.interval))))
     rows.append(("top-5", percent(result.top5)))
     if result.clean is not None:
         clean = result.clean
-        rows.append(("clean top-1", f"{percent(clean.top1)}, {clean.seen:,} of {count(clean.expected, 'image')}"))
+        rows.append(("clean top-1", percent(clean.top1)))
+        rows.append(("clean images", f"{clean.seen:,} of {clean.expected:,}"))
     if result.drop is not None:
-        rows.append(("clean to this", points(-result.drop)))
+        rows.append(("against clean", points(-result.drop)))
     rows.append(("answers among", count(result.answers, "class", "classes")))
-    rows.append(("images", f"{result.seen:,} of {result.expected:,} seen; published {result.published_images:,}"))
+    rows.append(("images seen", f"{result.seen:,} of {result.expected:,}"))
     return rows
 
 
@@ -167,8 +170,13 @@ def robustness_view(report: RobustnessReport) -> dict[str, Any]:
         "drawing": figure(chart(result)),
         "heads": HEADS,
         "rows": corruption_rows(result) if corrupted else [],
+        "kinds": ["mCE"] if corrupted else ["top-1", "top-5"],
         "published": [
-            {"model": row.model, "source": row.source, "scores": [_share(row.top1), _share(row.top5), _share(row.mce)]}
+            {
+                "model": row.model,
+                "source": row.source,
+                "scores": [_share(row.mce)] if corrupted else [_share(row.top1), _share(row.top5)],
+            }
             for row in result.published
         ],
         "notes": result.notes,
@@ -187,7 +195,7 @@ def _row(score: CorruptionScore, label: str) -> tuple[str, ...]:
 
 def _share(value: float | None) -> str:
     """In percent; unlike an accuracy it may lie above 100."""
-    return "-" if value is None else f"{100 * value:.1f} %"
+    return "-" if value is None else f"{100 * value:.1f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def _first(failed: tuple[Failure, ...]) -> tuple[Failure, ...]:

@@ -25,6 +25,9 @@ from vitreous.errors import DataError, ImageError
 BORDER = 2
 """Pixels of red on each side of an image."""
 
+NUM_SHARED = 113
+"""Classes that ImageNet has too."""
+
 _CLASS_OF_FOLDER = "folder_to_objectnet_label.json"
 _NAMES_OF_CLASS = "objectnet_to_imagenet_1k.json"
 _LINE_OF_PLACE = "pytorch_to_imagenet_2012_id.json"
@@ -84,6 +87,8 @@ def objectnet_images(root: Path) -> tuple[ImageSet, tuple[tuple[int, ...], ...],
     said = f"{found.images}: {len(kept):,} images in {there:,} of the {len(folders):,} classes that ImageNet has too"
     left = len(images) - len(kept)
     said += f"; {left:,} images of classes that it has not do not count" if left else ""
+    if len(ids) != NUM_SHARED:
+        said += f"; the mappings name {len(ids):,} such classes, the published ones {NUM_SHARED}: scores are others"
     return cut, tuple(ids[folder] for folder in folders), [said, *notes]
 
 
