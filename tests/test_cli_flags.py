@@ -37,11 +37,17 @@ SNAPSHOT = {  # changing a line here changes what people and scripts type: it is
     "resume": f"RUN, --prove, --allow-data-change, {COMMON}",
     "replay": f"RUN, {COMMON}",
     "predict": f"MODEL, PATH..., --top N, --out FILE, --strict, {HUB}, {MACHINE}, {COMMON}",
-    "evaluate": f"MODEL, DATA, --split NAME, --root DIR, {HUB}, {MACHINE}, {COMMON}",
+    "evaluate": f"MODEL, DATA, --split NAME, --root DIR, --calibrate-on DATA, --save-calibrated FILE, --out DIR, {HUB},"
+    f" {MACHINE}, {COMMON}",
+    "compare": f"A, B, DATA, --split NAME, --root DIR, --out DIR, --seed N, {HUB}, {MACHINE}, {COMMON}",
+    "probe": "MODEL... DATA, --only A,B, --layers, --shots A,B, --seeds A,B, --val X, --bad-images WORD, --measure, "
+    f"--out DIR, --seed N, --root DIR, {HUB}, {MACHINE}, {COMMON}",
     "vtab": "[MODEL], --root DIR, --list, --tasks A,B, --protocol WORD, --method WORD, --vtab WORD, "
     "--seeds N, --trials N, --out DIR, --jobs N, --steps N, --image-size N|HxW, --batch-size N, "
     "--set A=X,B=Y, --device NAME, --threads N, --precision WORD, --keep-models, --dry-run, "
     f"--strict, {HUB}, {COMMON}",
+    "paper": "[TABLE], --cell ROW COLUMN, --commands, --out DIR, --miniature, --only STUDY..., --seeds N, --threads N, "
+    f"--minutes X, --dry-run, {COMMON}",
     "convert": "SOURCE, TARGET, --to WORD, --verify, --allow-difference, --image-size N|HxW, --settings WORD,"
     f" --overwrite, {HUB}, {COMMON}",
     "push": f"MODEL, TARGET, --hub-url URL, --private, {COMMON}",

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vitreous.predict import Predictor as Predictor
     from vitreous.pretrained import pretrained_names as list_pretrained
     from vitreous.study.check import check as check
+    from vitreous.study.compare import compare as compare
+    from vitreous.study.probe import probe as probe
     from vitreous.study.vtab.run import vtab as vtab
     from vitreous.training.job import finetune as finetune
     from vitreous.training.job import pretrain as pretrain
@@ -48,6 +50,7 @@ _HOMES = {
     "ViTConfig": "architecture",
     "VitreousError": "errors",
     "check": "study.check",
+    "compare": "study.compare",
     "create_model": "model.create",
     "convert": "weights.convert",
     "evaluate": "evaluation.evaluate",
@@ -59,6 +62,7 @@ _HOMES = {
     "load": "weights.load",
     "prepare": "model.prepare",
     "pretrain": "training.job",
+    "probe": "study.probe",
     "resume": "training.job",
     "vtab": "study.vtab.run",
 }
@@ -74,7 +78,9 @@ __all__ = [  # noqa: RUF022  the order of a reader, not of the alphabet
     "finetune",
     "resume",
     "evaluate",
+    "compare",
     "vtab",
+    "probe",
     "Predictor",
     "list_models",
     "list_pretrained",

@@ -97,6 +97,18 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
                 "vtab:Vtab",
             ),
             Verb(
+                "probe",
+                "which model suits your images, before any is trained",
+                "vitreous probe vit-s16.augreg_in21k runs/photos-1 photos/",
+                "probe:Probe",
+            ),
+            Verb(
+                "compare",
+                "two models on the same images: better, or within noise",
+                "vitreous compare runs/photos-1 runs/photos-2 photos/test",
+                "compare:Compare",
+            ),
+            Verb(
                 "paper",
                 "the papers' tables, what repeats each number, and the same in miniature",
                 "vitreous paper vit-table2",

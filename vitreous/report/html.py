@@ -20,6 +20,7 @@ from vitreous.files import write_text
 from vitreous.report import views
 from vitreous.report.card import model_card as model_card
 from vitreous.report.check import check_view
+from vitreous.report.compare import comparison_view
 from vitreous.report.content import RunReport
 from vitreous.report.evaluation import evaluation_view
 from vitreous.report.figure import bar
@@ -65,6 +66,9 @@ write_robustness_report = _page("robustness.html.j2", robustness_view)
 
 write_evaluation_report = _page("evaluation.html.j2", evaluation_view)
 """Write the page of an evaluation."""
+
+write_comparison_report = _page("compare.html.j2", comparison_view)
+"""Write the page of a comparison of two models."""
 
 write_vtab_report = _page("vtab.html.j2", vtab_view)
 """Write the page of a run of VTAB."""

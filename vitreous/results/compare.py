@@ -47,6 +47,8 @@ class Duel:
     probability_a: float
     said_b: str
     probability_b: float
+    right: Literal["A", "B"]
+    """Which of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
