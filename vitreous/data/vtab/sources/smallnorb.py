@@ -7,13 +7,14 @@ https://cs.nyu.edu/~ylclab/data/norb-v1.0-small. Of the two cameras the first is
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -32,6 +33,8 @@ _KINDS = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 _MOST = 10**6  # pairs; each part has 24,300
 _GZIP_RATIO = 1032  # zlib cannot shrink anything further
 _SIDE, _CAMERAS = 96, 2
+Opened: TypeAlias = io.BufferedReader | gzip.GzipFile
+
 _ELEVATION, _AZIMUTH = 1, 2  # columns of info, behind the instance and before the lighting
 
 
@@ -122,7 +125,7 @@ def _values(path: Path, dtype: np.dtype, sides: int) -> Int[np.ndarray, "N M"]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+def _opened(path: Path) -> Iterator[tuple[Opened, bool]]:
     """The file unpacked, and whether it is packed."""
     try:
         with path.open("rb") as file:
@@ -132,12 +135,12 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
                 yield file, False
                 return
             with gzip.GzipFile(fileobj=file) as content:
-                yield content, True  # type: ignore[misc]
+                yield content, True
     except (OSError, EOFError, zlib.error) as error:
         raise _strange(path, str(error)) from error
 
 
-def _header(file: BinaryIO, path: Path, dtype: np.dtype, sides: int) -> tuple[tuple[int, ...], int]:
+def _header(file: Opened, path: Path, dtype: np.dtype, sides: int) -> tuple[tuple[int, ...], int]:
     """The sides, and where the values begin."""
     magic, count = struct.unpack("<II", _exactly(file, 8, path))
     if _KINDS.get(magic) != dtype or count != sides:
@@ -149,14 +152,14 @@ def _header(file: BinaryIO, path: Path, dtype: np.dtype, sides: int) -> tuple[tu
     return shape, 8 + 4 * written
 
 
-def _exactly(file: BinaryIO, size: int, path: Path) -> bytes:
+def _exactly(file: Opened, size: int, path: Path) -> bytes:
     content = file.read(size)
     if len(content) < size:
         raise _strange(path, "it is cut off")
     return content
 
 
-def _at_end(file: BinaryIO, path: Path) -> None:
+def _at_end(file: Opened, path: Path) -> None:
     if file.read(1):
         raise _strange(path, "it goes on behind its values")
 
