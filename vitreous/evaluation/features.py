@@ -93,7 +93,8 @@ def frozen(
 ) -> Predictor:
     """A Predictor for features: as `Predictor` makes it, but a model without a head or class names will do.
 
-    A ViT or ResNet without a head gets one of a single zero, so that it can be asked; no feature depends on it.
+    A ViT or ResNet without a head gets one of a single zero, so that it can be asked; no feature depends on it. Random
+    weights are those of seed 0.
 
     Args:
         source: whatever `Predictor` takes.
@@ -114,7 +115,7 @@ def frozen(
         case nn.Module():
             module, card = source, getattr(source, "card", None)
         case _:
-            module, _ = open_model(source)
+            module, _ = open_model(source, seed=0)
             card = getattr(module, "card", None)
     if isinstance(module, ViT | ResNet):
         config = module.config
@@ -145,7 +146,7 @@ def extract(
         UsageError: the model has no such block, or nothing that a head reads.
         ResourceError: the folder cannot be written.
     """
-    model, policy = predictor._model.model, predictor._model.policy
+    model, policy = module_of(predictor), predictor._model.policy
     chosen = _chosen_layers(model, layers)
     digest = model_digest(model)
     folder = None
@@ -176,12 +177,16 @@ def num_layers(predictor: Predictor) -> int:
     Args:
         predictor: as for `extract`.
     """
-    match predictor._model.model:
-        case ViT() as model:
-            return len(model.blocks)
-        case ResNet() as model:
-            return sum(model.config.layers)
-    return 0
+    return _depth(module_of(predictor))
+
+
+def module_of(predictor: Predictor) -> nn.Module:
+    """The module that answers, in eval mode; it is the Predictor's own and not to be changed.
+
+    Args:
+        predictor: as for `extract`.
+    """
+    return predictor._model.model
 
 
 def model_digest(model: nn.Module) -> str:
@@ -328,7 +333,7 @@ def _rows(
     predictor: Predictor, images: ImageSet, layers: tuple[int, ...], failed: list[Failure]
 ) -> Iterator[tuple[Int64[np.ndarray, " b"], dict[str, np.ndarray]]]:
     """Places and features of the images that can be read, batch by batch; the others are added to `failed`."""
-    reader = _Reader(predictor._model.model, layers)
+    reader = _Reader(module_of(predictor), layers)
     prepared = Prepared(reader, predictor._model.policy)
     size = max(_READ, predictor.batch_size)
     batches = evaluation_batches(images, preprocess=predictor.preprocess, batch_size=size, workers=num_readers(images))
@@ -363,18 +368,18 @@ def _pass(predictor: Predictor, prepared: Prepared, pixels: UInt8[np.ndarray, "b
 
 def _chosen_layers(model: nn.Module, layers: Sequence[int]) -> tuple[int, ...]:
     """The blocks asked for by their places from 0, rising, each once."""
-    match model:
-        case ViT():
-            depth = len(model.blocks)
-        case ResNet():
-            depth = sum(model.config.layers)
-        case _:
-            depth = 0
+    depth = _depth(model)
     for layer in layers:
         if not -depth <= layer < depth:
             why = f"it has blocks 0 to {depth - 1}" if depth else "only a ViT's and a ResNet's blocks are known"
             raise UsageError(f"the model has no block {layer}", why=why)
     return tuple(sorted({layer % depth for layer in layers}))
+
+
+def _depth(model: nn.Module) -> int:
+    if isinstance(model, ViT):
+        return len(model.blocks)
+    return sum(model.config.layers) if isinstance(model, ResNet) else 0
 
 
 def _halves(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ from vitreous.report.content import RunReport
 from vitreous.report.evaluation import evaluation_view
 from vitreous.report.figure import bar
 from vitreous.report.masked import MaskedReport, masked_card, masked_view
+from vitreous.report.miniature import miniature_view
 from vitreous.report.paper import paper_view
 from vitreous.report.probe import probe_view
 from vitreous.report.robustness import robustness_view
@@ -75,6 +76,9 @@ write_vtab_report = _page("vtab.html.j2", vtab_view)
 
 write_paper_report = _page("paper.html.j2", paper_view)
 """Write the page of the published tables."""
+
+write_miniature_report = _page("miniature.html.j2", miniature_view)
+"""Write the page of the paper's studies in miniature."""
 
 
 def write_model_card(path: str | Path, report: RunReport | MaskedReport) -> Path:
