@@ -20,6 +20,7 @@ from image_files import png
 from torch import nn
 
 import vitreous as vt
+from vitreous.cli.variants import variant_named, variant_words
 from vitreous.data.layouts.imagenet.catalogue import chosen_classes, find_variant, variant_names
 from vitreous.data.layouts.imagenet.imagenet_labels import imagenet_wnids
 from vitreous.data.layouts.imagenet.named import cut_centre
@@ -32,6 +33,7 @@ from vitreous.predict import Predictor
 from vitreous.pretrained import imagenet_names
 from vitreous.published.robustness import ALEXNET_ERRORS, EXTRA_CORRUPTIONS
 from vitreous.results.robustness import RobustnessResult, SeverityScore
+from vitreous.study.robustness import score_variant
 
 WNIDS = imagenet_wnids()
 
@@ -326,11 +328,11 @@ def test_a_class_has_the_largest_of_its_logits() -> None:
 # ---------------------------------------------------------------- C
 
 
-def corrupted_tree(root: Path, wrong: dict[str, int], names: tuple[str, ...]) -> Path:
-    """Four pictures in each severity of each corruption, `wrong` of them in every severity saying something else."""
+def corrupted_tree(root: Path, wrong: dict[str, int], names: tuple[str, ...], each: int = 4) -> Path:
+    """Some pictures in each severity of each corruption, `wrong` of them in every severity saying something else."""
     for name in names:
         for severity in range(1, 6):
-            for index in range(4):
+            for index in range(each):
                 number = 700 if index < wrong.get(name, 0) else 10 * index
                 path = root / name / str(severity) / WNIDS[10 * index] / f"ILSVRC2012_val_{index + 1:08d}.JPEG"
                 picture(path, number, height=224, width=224)
@@ -370,16 +372,16 @@ def test_what_the_mce_lacks() -> None:
 
 
 def test_imagenet_c_has_an_mce_when_all_of_it_is_there(tmp_path: Path) -> None:
-    wrong = {"fog": 2, "snow": 1, "saturate": 3}
-    corrupted_tree(tmp_path / "imagenet-c", wrong, (*ALEXNET_ERRORS, "saturate"))
+    wrong = {"fog": 1, "snow": 2, "saturate": 2}
+    corrupted_tree(tmp_path / "imagenet-c", wrong, (*ALEXNET_ERRORS, "saturate"), each=2)
     picture(tmp_path / "val" / WNIDS[0] / "ILSVRC2012_val_00000001.JPEG", 0)
     found = scored("imagenet-c", tmp_path, Reader(size=224))
-    assert (found.seen, found.expected) == (300, 300)
-    assert found.mce == pytest.approx((0.5 / 0.819324 + 0.25 / 0.866816) / 15)
-    assert found.relative_mce == pytest.approx((0.5 / (0.819324 - 0.435) + 0.25 / (0.866816 - 0.435)) / 15)
-    assert {score.name: score.error for score in found.corruptions if score.error} == {"fog": 0.5, "snow": 0.25}
-    assert [(score.name, score.error, score.ce) for score in found.extra] == [("saturate", 0.75, None)]
-    assert found.top1 == pytest.approx(1 - 0.75 / 15)
+    assert (found.seen, found.expected) == (150, 150)
+    assert found.mce == pytest.approx((0.5 / 0.819324 + 1 / 0.866816) / 15)
+    assert found.relative_mce == pytest.approx((0.5 / (0.819324 - 0.435) + 1 / (0.866816 - 0.435)) / 15)
+    assert {score.name: score.error for score in found.corruptions if score.error} == {"fog": 0.5, "snow": 1.0}
+    assert [(score.name, score.error, score.ce) for score in found.extra] == [("saturate", 1.0, None)]
+    assert found.top1 == pytest.approx(1 - 1.5 / 15)
     assert (found.interval, found.missing) == (None, ())
     assert any("not resized" in note for note in found.notes)
 
@@ -455,3 +457,41 @@ def test_several_folders_that_could_be_meant_are_refused(tmp_path: Path) -> None
 
 def test_the_extra_corruptions_are_none_of_the_fifteen() -> None:
     assert not set(EXTRA_CORRUPTIONS) & set(ALEXNET_ERRORS)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_a_word_is_a_variant_where_it_is_no_folder_or_root_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert variant_named("mnist-5k", None) is None
+    assert variant_named("data/imagenet-a", "data") is None
+    assert variant_named("ImageNet-A", "data") == "imagenet-a"
+    with pytest.raises(UsageError, match="did you mean imagenet-a"):
+        variant_named("imagenet-aa", "data")
+    with pytest.raises(UsageError, match="nothing says where it lies") as caught:
+        variant_named("imagenet-a", None)
+    assert "--root DIR" in str(caught.value)
+    (tmp_path / "imagenet-a").mkdir()
+    assert variant_named("imagenet-a", None) is None
+    assert variant_named("imagenet-a", "data") == "imagenet-a"
+
+
+def test_the_score_is_said_with_what_others_report_and_written_as_files(tmp_path: Path) -> None:
+    corrupted_tree(tmp_path / "imagenet-c", {"fog": 2}, ("fog", "snow"))
+    found = score_variant("imagenet-c", Reader(size=32), tmp_path, out=tmp_path / "out", called="mine", batch_size=16)
+    said = "\n".join(variant_words(found))
+    assert "none: 13 parts of it missing" in said
+    assert "ResNet-50 (clean error 23.85 %)" in said
+    assert "76.7 %" in said
+    assert "not comparable: 40 images were scored, others scored 3,750,000" in said
+    names = {"report.html", "robustness.json", "robustness.md", "robustness.png", "robustness.svg", "severities.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    written = json.loads((tmp_path / "out" / "robustness.json").read_text())
+    assert (written["mce"], written["seen"], written["expected"]) == (None, 40, 40)
+    assert written["corruptions"][0]["severities"][0]["top1"] in (0.5, 1.0)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "no mCE: 13 parts of ImageNet-C missing" in page
+    assert "fog" in (tmp_path / "out" / "robustness.md").read_text()

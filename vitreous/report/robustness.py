@@ -141,7 +141,7 @@ def words(corruption: str) -> str:
     Args:
         corruption: as its folder is called.
     """
-    return corruption.replace("_", " ").replace("jpeg", "JPEG")
+    return "JPEG" if corruption == "jpeg_compression" else corruption.replace("_", " ")
 
 
 def robustness_view(report: RobustnessReport) -> dict[str, Any]:
