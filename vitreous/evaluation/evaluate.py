@@ -81,6 +81,18 @@ class Answers:
         """Which images are answered rightly."""
         return self.best[:, 0] == self.labels
 
+    def some(self, rows: Int[np.ndarray, " n"]) -> Answers:
+        """Those to some of the images.
+
+        Args:
+            rows: which, in the order wanted.
+        """
+        columns: dict[str, Any] = {
+            spec.name: None if (column := getattr(self, spec.name)) is None else column[rows]
+            for spec in dataclasses.fields(self)
+        }
+        return Answers(**columns)
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:

@@ -63,7 +63,7 @@ def comparison_view(report: ComparisonReport) -> dict[str, Any]:
         ],
         "name_a": name(result.name_a, 300),
         "name_b": name(result.name_b, 300),
-        "score": points(result.top1.difference).removesuffix(" points").rstrip("\N{NO-BREAK SPACE}points"),
+        "score": _bare(result.top1.difference),
         "words": sentence(result.words),
         "clear": result.verdict != "within noise",
         "verdict": result.verdict,
@@ -133,23 +133,28 @@ def _table(result: Comparison) -> list[tuple[str, int, float]]:
 
 def _contrasts(result: Comparison) -> list[dict[str, str]]:
     rows = [
-        _contrast("top-1 accuracy", result.top1, shares=True),
-        _contrast("calibration error", result.calibration_error, shares=True),
+        _contrast("top-1 accuracy, points", result.top1, shares=True),
+        _contrast("calibration error, points", result.calibration_error, shares=True),
     ]
     if result.log_loss is not None:
-        rows.append(_contrast("log loss", result.log_loss, shares=False))
+        rows.append(_contrast("log loss, nats", result.log_loss, shares=False))
     return rows
 
 
 def _contrast(title: str, found: Contrast, *, shares: bool) -> dict[str, str]:
     low, high = found.interval
     if shares:
-        values = percent(found.a), percent(found.b), points(found.difference)
-        between = f"{points(low)} to {points(high)}".replace("\N{NO-BREAK SPACE}points to", " to")
+        values = percent(found.a), percent(found.b), _bare(found.difference)
+        between = f"{_bare(low)} to {_bare(high)}"
     else:
         values = f"{found.a:.4f}", f"{found.b:.4f}", f"{found.difference:+.4f}".replace("-", "−")
         between = f"{low:+.4f} to {high:+.4f}".replace("-", "−")
     return {"name": title, "a": values[0], "b": values[1], "difference": values[2], "interval": between}
+
+
+def _bare(difference: float) -> str:
+    """Percentage points without the word."""
+    return points(difference).removesuffix("\N{NO-BREAK SPACE}points")
 
 
 def _class(row: ClassDifference) -> dict[str, Any]:
@@ -160,7 +165,7 @@ def _class(row: ClassDifference) -> dict[str, Any]:
         "a": row.recall_a,
         "b": row.recall_b,
         "gap": gap,
-        "points": points(gap).replace("\N{NO-BREAK SPACE}points", ""),
+        "points": _bare(gap),
         "only_a": row.only_a,
         "only_b": row.only_b,
         "clear": row.p_value < _CLEAR,

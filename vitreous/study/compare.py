@@ -9,7 +9,7 @@ import time
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -109,8 +109,9 @@ def compare(
     if folder is None:
         return found
     found = dataclasses.replace(found, html=str(folder / PAGE))
-    typed = command or shlex.join(["vitreous", "compare", *names, images.name])
-    write_comparison_report(folder / PAGE, _report(found, images, predictors[0].preprocess, typed))
+    called = str(data) if isinstance(data, str | Path) else images.name
+    typed = command or shlex.join(["vitreous", "compare", *names, called])
+    write_comparison_report(folder / PAGE, _report(found, images, predictors[0].preprocess, typed, called))
     write_text(folder / FIGURES, json.dumps(brief(found), indent=1, allow_nan=False) + "\n")
     return found
 
@@ -149,10 +150,8 @@ def _kept(asked: Asked, places: Int[np.ndarray, " n"]) -> Asked:
     rows = np.flatnonzero(np.isin(asked.answers.places, places))
     if len(rows) == len(asked.answers.places):
         return asked
-    columns: dict[str, Any] = {spec.name: getattr(asked.answers, spec.name) for spec in dataclasses.fields(Answers)}
-    answers = Answers(**{name: None if value is None else value[rows] for name, value in columns.items()})
     logits = None if asked.logits is None else asked.logits[rows]
-    return dataclasses.replace(asked, answers=answers, logits=logits)
+    return dataclasses.replace(asked, answers=asked.answers.some(rows), logits=logits)
 
 
 def _meanings(images: ImageSet, predictor: Predictor) -> Int[np.ndarray, " Y"]:
@@ -326,14 +325,16 @@ def _duels(
     )
 
 
-def _report(found: Comparison, images: ImageSet, preprocess: PreprocessConfig, command: str) -> ComparisonReport:
+def _report(
+    found: Comparison, images: ImageSet, preprocess: PreprocessConfig, command: str, data: str
+) -> ComparisonReport:
     shown = [duel.path for duels in duels_shown(found) for duel in duels]
     assert len(shown) <= 2 * DUELS_SHOWN, "a page shows a few"
     pictures = pictures_of(images, preprocess, shown)
     better = found.name_a if found.verdict == "A is better" else found.name_b
     steps = [
         Command(
-            text=shlex.join(["vitreous", "evaluate", better, images.name, "--out", "evaluation"]),
+            text=shlex.join(["vitreous", "evaluate", better, data, "--out", "evaluation"]),
             explained="everything about one of them",
         ),
     ]
