@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +52,7 @@ def answer_variant(
     precision: Literal["float32", "bfloat16"],
     batch_size: int | None,
     out: str | None,
+    warnings: Sequence[str] = (),
 ) -> Answer:
     """Score a model on a variant of ImageNet, and say what came out.
 
@@ -62,13 +64,14 @@ def answer_variant(
         precision: of the matrix products.
         batch_size: images per forward pass.
         out: folder for the page; None writes none.
+        warnings: what to say of the model before and after.
     """
     from vitreous.report.content import Command
     from vitreous.study.robustness import score_variant
 
     variant = find_variant(name)
     typed = command("evaluate", model, name, "--root", root, *(["--out", out] if out else []))
-    console.say(f"evaluating {harmless(model)} on {variant.title}, below {harmless(root)}")
+    console.say(f"evaluating {harmless(model)} on {variant.title}, below {harmless(root)}", *warnings)
     steps = _steps(name, model, root, out)
     found = score_variant(
         name,
@@ -82,7 +85,7 @@ def answer_variant(
         command=typed,
         next_steps=tuple(Command(text=text, explained=explained) for text, explained in steps),
     )
-    console.say(*variant_words(found))
+    console.say(*variant_words(found), *warnings)
     if out is not None:
         console.say("", f"page    {harmless(str(Path(out) / 'report.html'))}")
     console.say(*next_steps(*steps))
