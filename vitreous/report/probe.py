@@ -185,20 +185,14 @@ def _grid(model: ModelProbe) -> dict[str, Any] | None:
 
 
 def _table(result: ProbeResult) -> dict[str, Any]:
-    """Models down, scores across, and the price."""
+    """Scores down, models across, and what fine-tuning takes at the end."""
     names = list(dict.fromkeys(score.name for model in result.models for score in model.scores))
-    rows = []
-    for model in result.models:
-        found = {score.name: _row(score) for score in model.scores}
-        rows.append(
-            {
-                "name": name(model.model),
-                "random": model.random,
-                "scores": [found.get(column) for column in names],
-                "price": price_words(model.price),
-            }
-        )
-    return {"columns": names, "rows": rows}
+    found = [{score.name: _row(score) for score in model.scores} for model in result.models]
+    return {
+        "models": [{"name": name(model.model), "random": model.random} for model in result.models],
+        "rows": [{"name": row, "scores": [one.get(row) for one in found]} for row in names],
+        "prices": [price_words(model.price) for model in result.models],
+    }
 
 
 def _layer_row(one: LayerScore) -> dict[str, str]:
