@@ -15,6 +15,7 @@ from vitreous.errors import UsageError
 from vitreous.results.paper import PaperCell, PaperTable
 
 _WIDTH = 100  # of a terminal
+_SEEDS = 3
 _PAPERS = (
     ("vit-table", "the Vision Transformer paper"),
     ("augreg", "AugReg"),
@@ -42,26 +43,31 @@ class Paper:
     """Write paper.html here, and every figure as SVG and PNG; with --miniature its report."""
     miniature: bool = False
     """Run the paper's comparisons in miniature, in under an hour on two CPU cores; stopped runs go on."""
+    only: tuple[str, ...] = option((), metavar="STUDY...")
+    """With --miniature: these comparisons alone."""
     seeds: int | None = None
-    """With --miniature: runs of each comparison where chance matters; 3 unless given."""
+    """With --miniature: how often everything is trained; 3 unless given."""
     threads: int | None = None
-    """With --miniature: CPU threads for the arithmetic; by default PyTorch's choice."""
+    """With --miniature: processes at work, each with one thread; by default one for each core."""
+    minutes: float | None = None
+    """With --miniature: stop after so long; the same command goes on."""
     dry_run: bool = False
     """With --miniature: print the plan, and stop before anything is written."""
     common: Common = field(default_factory=Common)
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "threads"):
-            if (value := getattr(self, name)) is not None and value < 1:
+        for name in ("seeds", "threads", "minutes"):
+            if (value := getattr(self, name)) is not None and value <= 0:
                 raise UsageError(f"--{name} must be above 0, got {value}")
         if self.miniature and (self.table or self.cell or self.commands):
             raise UsageError(
                 "--miniature runs all comparisons, and takes no table", remedy="vitreous paper --miniature"
             )
         if not self.miniature:
-            asked = (("--seeds", self.seeds), ("--threads", self.threads), ("--dry-run", self.dry_run))
-            if given := [flag for flag, value in asked if value]:
-                raise UsageError(f"{given[0]} goes with --miniature", remedy=f"vitreous paper --miniature {given[0]}")
+            for name in ("only", "seeds", "threads", "minutes", "dry_run"):
+                if getattr(self, name):
+                    flag = f"--{name.replace('_', '-')}"
+                    raise UsageError(f"{flag} goes with --miniature", remedy=f"vitreous paper --miniature {flag}")
         if self.cell and len(self.cell) != 2:
             raise UsageError(
                 f"--cell takes a row and a column, got {len(self.cell)} words",
@@ -100,13 +106,18 @@ class Paper:
         return Answer(value=found)
 
     def _miniature(self) -> Answer:
-        from vitreous.study.miniature import run
+        from vitreous.study.miniature.plan import studies
+        from vitreous.study.miniature.run import miniature, plan_words
 
+        seeds = self.seeds or _SEEDS
         if self.dry_run:
-            lines = run.plan(seeds=self.seeds or run.SEEDS)
+            lines = plan_words(studies(self.only), seeds, self.threads)
             console.say(*lines, *NOTHING_WRITTEN)
             return Answer(value={"plan": lines})
-        done = run.miniature(out=self.out, seeds=self.seeds or run.SEEDS, threads=self.threads)
+        done = miniature(self.out, seeds=seeds, threads=self.threads, minutes=self.minutes, only=self.only)
+        page = Path(self.out or "runs/miniature") / "report.html"
+        console.say("", f"page  {harmless(str(page))}")
+        console.say(*next_steps(("vitreous paper vit-table8", "a published table, with what was measured here")))
         return Answer(value=done)
 
     def _typed(self) -> str:

@@ -73,6 +73,7 @@ _TABLE_4 = {
     "Resisc45": ("resisc45-2500", "resisc45-10000"),
     "VTAB": ("vtab-500-224px", "vtab-2500-224px"),
 }
+_SWEEP = ("--protocol", "augreg")
 _ANY = "best of 28 settings: `vitreous recipes augreg-{}` lists them; this is one"
 _LEVEL = "best of 28 settings; this is the level that big_vision takes for the model"
 _SPEED = "a speed, measured on one V100: nothing here repeats it"
@@ -133,7 +134,7 @@ def _table_4() -> Table:
         again = Repeat(
             commands=tuple(repeat.finetune(recipe, recipe.model, more=("--sweep",)) for recipe in recipes)
             if name != "VTAB"
-            else (repeat.vtab(recipes[0].model),),
+            else (repeat.vtab(recipes[0].model, more=_SWEEP),),
             data=repeat.images(recipes[0].data),
             hardware="not stated",
         )
@@ -224,8 +225,7 @@ def _vtab() -> Table:
     rows = []
     for name, found in grid(_VTAB).items():
         again = Repeat(
-            commands=(repeat.vtab(f"{model_name(name)}.google_augreg_in21k"),),
-            remark="the paper took the best setting for each task, this takes one for all",
+            commands=(repeat.vtab(f"{model_name(name)}.google_augreg_in21k", more=_SWEEP),),
             data="VTAB-1k",
             hardware="not stated",
         )

@@ -108,7 +108,7 @@ def few_shot(model: str, data: str, shots: int) -> str:
         data: a folder, or a set by name.
         shots: images of each class.
     """
-    return " ".join(["vitreous probe", model, "--data", data, "--shots", str(shots), *_fetch(model)])
+    return " ".join(["vitreous probe", model, data, "--only fewshot --shots", str(shots), *_fetch(model)])
 
 
 def probe(model: str, data: str, how: str) -> str:
@@ -119,7 +119,7 @@ def probe(model: str, data: str, how: str) -> str:
         data: a folder, or a set by name.
         how: "k-NN" or "linear".
     """
-    return " ".join(["vitreous probe", model, "--data", data, "--method", how.lower().replace("-", ""), *_fetch(model)])
+    return " ".join(["vitreous probe", model, data, "--only", how.lower().replace("-", ""), *_fetch(model)])
 
 
 def none(why: str, *, data: str = "", hardware: str = "", core_days: float | None = None) -> Repeat:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vitreous.architecture import Architecture
@@ -33,6 +33,7 @@ from vitreous.results.paper import OwnValue, PaperCell, PaperFiles, PaperTable
 from vitreous.zoo import find_model, is_model_name
 
 _DAY = 86_400
+_VTAB_RUNS = 3  # of each task, unless --seeds says otherwise
 
 
 def paper(name: str | None = None) -> tuple[PaperTable, ...]:
@@ -166,16 +167,18 @@ def training_flops(commands: tuple[str, ...]) -> int | None:
             return None
         flags = _flags(words)
         if verb == "vtab":
-            config, recipe = _model(data, runs), find_recipe("paper-finetune-vtab", "finetune")
-            times = len(TASKS)
+            config, recipe = runs.get(data) or _model(data), find_recipe("paper-finetune-vtab", "finetune")
+            times = len(TASKS) * _VTAB_RUNS
+            if "protocol" in flags:  # a sweep, whose length is its own business
+                return None
         elif verb in ("pretrain", "finetune"):
-            config, recipe = _model(flags["model"], runs), find_recipe(flags["recipe"], verb)
+            config, recipe = runs.get(flags["model"]) or _model(flags["model"]), find_recipe(flags["recipe"], verb)
             times = 1
             if config is not None and "run" in flags:
                 runs[flags["run"]] = config
         else:
             continue  # forward passes alone: nothing beside the training
-        work = None if config is None else _work(config, recipe, data, flags)
+        work = None if config is None else _work(config, recipe, data, flags.get("epochs"), flags.get("image-size"))
         if work is None:
             return None
         total += times * work
@@ -188,23 +191,22 @@ def _flags(words: Sequence[str]) -> dict[str, str]:
     return {word[2:]: value for word, value in pairs if word.startswith("--") and not value.startswith("--")}
 
 
-def _model(name: str, runs: Mapping[str, Architecture]) -> Architecture | None:
-    """The architecture of a run, of published weights, or by name; None where it is not one of the zoo's."""
-    if name in runs:
-        return runs[name]
+@functools.cache
+def _model(name: str) -> Architecture | None:
+    """The architecture of published weights, or by name; None where it is not one of the zoo's."""
     if is_model_name(name):
         return find_model(name)
     architecture = find_pretrained(name).architecture if is_pretrained_name(name) else ""
     return find_model(architecture) if is_model_name(architecture) else None
 
 
-def _work(config: Architecture, recipe: Recipe, data: str, flags: Mapping[str, str]) -> int | None:
+@functools.cache
+def _work(config: Architecture, recipe: Recipe, data: str, epochs: str | None, pixels: str | None) -> int | None:
     """Operations of one run; None where nobody knows of how many images."""
-    if "epochs" in flags:
-        recipe = dataclasses.replace(recipe, epochs=float(flags["epochs"]), steps=None)
-    if "image-size" in flags:
-        pixels = int(flags["image-size"])
-        recipe = dataclasses.replace(recipe, image_size=(pixels, pixels))
+    if epochs is not None:
+        recipe = dataclasses.replace(recipe, epochs=float(epochs), steps=None)
+    if pixels is not None:
+        recipe = dataclasses.replace(recipe, image_size=(int(pixels), int(pixels)))
     known = find_data_set(data.rstrip("/")) if data.endswith("/") else None
     if known is None and recipe.steps is None:
         return None
