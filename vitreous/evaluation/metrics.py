@@ -120,7 +120,7 @@ def area_under_roc(
     for first in range(0, width, _COLUMNS):
         block = np.ascontiguousarray(scores[:, first : first + _COLUMNS].T, np.float64)
         if offsets is not None:
-            block -= offsets
+            block = (block - offsets).astype(np.float32)  # as exact as logits are: equal ones stay equal
         for place, score in enumerate(block, first):
             true = truth == place if truth.ndim == 1 else truth[:, place]
             positives = int(true.sum())
