@@ -8,7 +8,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ class Score:
     """Its folder, or the file that keeps it."""
 
 
+@runtime_checkable
 class Trainer(Protocol):
     """Trains on one task; validation images choose, test images only score."""
 
