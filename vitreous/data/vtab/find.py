@@ -16,6 +16,7 @@ from vitreous.data.vtab.shards import open_shards, shard_folders
 from vitreous.data.vtab.sources.cifar100 import open_cifar100
 from vitreous.data.vtab.sources.class_folders import open_caltech101, open_eurosat, open_resisc45
 from vitreous.data.vtab.sources.clevr import open_clevr
+from vitreous.data.vtab.sources.dmlab import open_dmlab
 from vitreous.data.vtab.sources.dsprites import open_dsprites
 from vitreous.data.vtab.sources.dtd import open_dtd
 from vitreous.data.vtab.sources.flowers102 import open_flowers102
@@ -51,7 +52,7 @@ _RAW: dict[str, tuple[Opener, ...]] = {
     "retinopathy": (open_retinopathy,),
     "clevr_count": (open_clevr,),
     "clevr_dist": (open_clevr,),
-    "dmlab": (),
+    "dmlab": (open_dmlab,),
     "dsprites_loc": (open_dsprites,),
     "dsprites_ori": (open_dsprites,),
     "kitti": (open_kitti,),

@@ -64,7 +64,7 @@ def _split(folder: Path, part: str, task: VtabTask) -> tuple[ImageSet, list[str]
     for scene in _scenes(path):
         try:
             name, label = scene["image_filename"], question(scene["objects"])
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise _strange(path, f"scene {len(names)} is none: {error!r}") from error
         if not isinstance(name, str) or not name_of.fullmatch(name):
             raise _strange(path, f"the image of scene {len(names)} is called {str(name)[:80]!r}")
@@ -77,13 +77,17 @@ def _split(folder: Path, part: str, task: VtabTask) -> tuple[ImageSet, list[str]
 
 
 def _count(objects: list[Any]) -> int:
+    if not isinstance(objects, list):
+        raise TypeError("its objects are no list")
     return len(objects) - _FEWEST
 
 
 def _distance(objects: list[Any]) -> int:
     """The last limit that lies strictly below the depth of the nearest object, in the precision that TFDS stores."""
-    nearest = min(np.float32(each["pixel_coords"][2]) for each in objects)
-    return int((_LIMITS < nearest).sum()) - 1 if nearest <= _LIMITS[-1] else -1
+    nearest = min(float(each["pixel_coords"][2]) for each in objects)
+    if not _LIMITS[0] < nearest <= _LIMITS[-1]:
+        raise ValueError(f"the nearest object is {nearest} away")
+    return int((_LIMITS < np.float32(nearest)).sum()) - 1
 
 
 def _scenes(path: Path) -> Iterator[dict[str, Any]]:

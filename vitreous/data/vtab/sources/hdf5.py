@@ -40,7 +40,7 @@ def dataset(file: Any, name: str, path: Path) -> Any:
 
     Args:
         file: from `opened_hdf5`.
-        name: of the data set.
+        name: of the data set, with / between groups.
         path: of the file, for errors.
 
     Raises:
@@ -49,9 +49,11 @@ def dataset(file: Any, name: str, path: Path) -> Any:
     import h5py
 
     try:
-        link = file.get(name, getlink=True)
-        found = file[name] if isinstance(link, h5py.HardLink) else None  # others lead to files of anybody's choice
-    except (KeyError, OSError, RuntimeError) as error:
+        found = file
+        for part in name.split("/"):
+            link = found.get(part, getlink=True)  # all but hard ones lead to files of anybody's choice
+            found = found[part] if isinstance(link, h5py.HardLink) else None
+    except (KeyError, AttributeError, OSError, RuntimeError) as error:
         raise _damaged(path, str(error)) from error
     if not isinstance(found, h5py.Dataset) or found.external is not None or found.is_virtual:
         raise _damaged(path, f"no array called {name} lies in it")

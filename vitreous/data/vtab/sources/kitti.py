@@ -101,11 +101,11 @@ def _label(path: Path) -> int:
         try:
             if len(fields) != _COLUMNS or fields[0] not in _VEHICLES | _OTHERS:
                 raise ValueError(f"{len(fields)} columns, the first {fields[0][:40]!r}")
-            depth = np.float32(fields[_DEPTH])
             if fields[0] in _VEHICLES:
+                depth = float(fields[_DEPTH])
                 if not _LIMITS[0] < depth < _NOTHING:
                     raise ValueError(f"a vehicle {depth} m away")
-                nearest = min(nearest, depth)
+                nearest = min(nearest, np.float32(depth))
         except ValueError as error:
             raise DataError(
                 "this is no label of KITTI's",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vitreous.errors import UsageError
+import numpy as np
+from jaxtyping import UInt8
+
+from vitreous.errors import ImageError, UsageError
 
 
 def opencv_for(title: str) -> Any:
@@ -26,3 +29,23 @@ def opencv_for(title: str) -> Any:
         ) from error
     cv2.setNumThreads(1)
     return cv2
+
+
+def resized_by(cv2: Any, image: UInt8[np.ndarray, "H W 3"], factor: float, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    """An image larger or smaller by a factor, as OpenCV makes it: bilinear, without regard to what falls between.
+
+    Args:
+        cv2: the module.
+        image: RGB.
+        factor: of each side.
+        name: what to call the image in errors.
+
+    Raises:
+        ImageError: nothing of one side would be left.
+    """
+    height, width = (round(side * factor) for side in image.shape[:2])
+    if not height or not width:
+        raise ImageError(
+            "the image is too narrow to be made smaller", where=name, why=f"it has {image.shape[:2]} pixels"
+        )
+    return np.asarray(cv2.resize(image, dsize=None, fx=factor, fy=factor))

@@ -86,7 +86,7 @@ def _split(folder: Path, part: str) -> ImageSet:
         except (OSError, RuntimeError) as error:
             raise ImageError("the image is damaged", where=f"{path}, x[{index}]", why=str(error)) from error
 
-    return stored_set(f"camelyon/{part}", _CLASSES, labels, read)
+    return stored_set(f"camelyon/{part}", _CLASSES, labels, read, identity=[path.stat().st_size])
 
 
 def _strange(path: Path, why: str) -> DataError:

@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 
 from vitreous.data.imageset import ImageSet, fingerprint
 from vitreous.data.vtab.parts import Parts
-from vitreous.data.vtab.sources.opencv import opencv_for
+from vitreous.data.vtab.sources.opencv import opencv_for, resized_by
 from vitreous.data.vtab.sources.whole import file_set, folders, inside, text_lines, whole
 from vitreous.errors import DataError, ImageError
 from vitreous.picture.decode import decode
@@ -75,15 +75,18 @@ def open_retinopathy(root: Path, task: VtabTask) -> Parts | None:
 def _rows(path: Path, usage: str | None) -> list[tuple[str, int]]:
     """Name and grade of each image, of the rows of one usage."""
     found = []
-    reader = csv.DictReader(io.StringIO("\n".join(text_lines(path))))
-    for row in reader:
+    try:
+        rows = list(csv.DictReader(io.StringIO("\n".join(text_lines(path)))))
+    except csv.Error as error:
+        raise _strange(path, str(error)) from error
+    for number, row in enumerate(rows, 2):
         name, grade, used = row.get("image"), row.get("level"), row.get("Usage")
         if not name or not inside(name) or "/" in name or grade not in {"0", "1", "2", "3", "4"}:
-            raise _strange(path, f"line {reader.line_num} has no name and grade from 0 to 4")
+            raise _strange(path, f"line {number} has no name and grade from 0 to 4")
         if usage is None or used == usage:
             found.append((name, int(grade)))
         elif used not in ("Public", "Private"):
-            raise _strange(path, f"line {reader.line_num} has no Usage of Public or Private")
+            raise _strange(path, f"line {number} has no Usage of Public or Private")
     return found
 
 
@@ -118,9 +121,9 @@ def prepared_eye(image: UInt8[np.ndarray, "H W 3"], cv2: Any, name: str) -> UInt
         radius = image.shape[0] / 2
     scale = _RADIUS / radius
     if image.shape[0] * image.shape[1] * scale**2 > _MOST_SCALED:
-        raise ImageError("there is no eye in this image", where=name, why=f"it would be {radius} pixels in radius")
+        raise ImageError("there is no eye in this image", where=name, why=f"its radius would be {radius} pixels")
     # OpenCV's image is blue, green, red; each of these steps treats them alike
-    scaled = cv2.resize(image, dsize=None, fx=scale, fy=scale)
+    scaled = resized_by(cv2, image, scale, name)
     even = cv2.addWeighted(scaled, 4, cv2.GaussianBlur(scaled, (0, 0), _RADIUS / 30), -4, 128)
     height, width = even.shape[:2]
     across, up, kept = width // 2, height // 2, int(_RADIUS * _KEPT)

@@ -21,7 +21,7 @@ from jaxtyping import Int, UInt8
 
 from vitreous.data.imageset import ImageSet
 from vitreous.data.vtab.parts import Parts
-from vitreous.data.vtab.sources.whole import folders, stored_set, whole
+from vitreous.data.vtab.sources.whole import folders, some_pixels, stored_set, whole
 from vitreous.errors import DataError
 from vitreous.published.vtab import VtabTask
 
@@ -75,7 +75,14 @@ def _split(folder: Path, split: str, task: VtabTask) -> ImageSet:
     def read(index: int) -> UInt8[np.ndarray, "H W 3"]:
         return np.repeat(pixels[index][:, :, None], 3, axis=2)
 
-    return stored_set(f"smallnorb/{split}", classes, labels.astype(np.int64), read, mirror_safe=not azimuth)
+    return stored_set(
+        f"smallnorb/{split}",
+        classes,
+        labels.astype(np.int64),
+        read,
+        identity=[some_pixels(pixels)],
+        mirror_safe=not azimuth,
+    )
 
 
 def _found(folder: Path, stem: str, what: str) -> Path | None:
@@ -99,7 +106,7 @@ def _first_camera(path: Path) -> UInt8[np.ndarray, "N H W"]:
             raise _strange(path, f"its sides are {sides}, where (N, 2, 96, 96) are right")
         if not packed:
             _whole(path, start + math.prod(sides))
-            return np.memmap(path, np.uint8, "r", start, sides)[:, 0]
+            return np.asarray(np.memmap(path, np.uint8, "r", start, sides))[:, 0]
         _believable(path, math.prod(sides))
         pixels = np.empty((sides[0], _SIDE, _SIDE), np.uint8)
         for place in range(sides[0]):

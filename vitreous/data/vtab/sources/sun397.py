@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from vitreous.data.imageset import ImageSet, fingerprint
 from vitreous.data.vtab.parts import Parts
-from vitreous.data.vtab.sources.opencv import opencv_for
+from vitreous.data.vtab.sources.opencv import opencv_for, resized_by
 from vitreous.data.vtab.sources.whole import file_set, folders, inside, text_lines, whole
 from vitreous.errors import DataError
 from vitreous.published.vtab import VtabTask
@@ -84,7 +84,7 @@ def _small(images: ImageSet, cv2: Any) -> ImageSet:
         if pixels <= _MOST_PIXELS:
             return image
         factor = math.sqrt(_MOST_PIXELS / pixels)
-        return np.asarray(cv2.resize(image, dsize=None, fx=factor, fy=factor))
+        return resized_by(cv2, image, factor, str(images.ids[index]))
 
     made = fingerprint(images.fingerprint, _MOST_PIXELS)
     return dataclasses.replace(images, read=read, encoded=None, fingerprint=made)

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from vitreous.data.imageset import ImageSet
 from vitreous.data.layouts.imagenet.matlab import numeric_arrays
 from vitreous.data.vtab.parts import Parts
-from vitreous.data.vtab.sources.whole import folders, stored_set, whole
+from vitreous.data.vtab.sources.whole import folders, some_pixels, stored_set, whole
 from vitreous.errors import DataError
 from vitreous.published.vtab import VtabTask
 
@@ -62,4 +62,5 @@ def _split(path: Path, name: str) -> ImageSet:
     def read(index: int) -> UInt8[np.ndarray, "H W 3"]:
         return np.ascontiguousarray(pixels[..., index])
 
-    return stored_set(name, tuple("0123456789"), numerals % 10, read, mirror_safe=False)
+    seen = some_pixels(np.moveaxis(pixels, -1, 0))
+    return stored_set(name, tuple("0123456789"), numerals % 10, read, identity=[seen], mirror_safe=False)

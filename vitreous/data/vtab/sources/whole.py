@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from vitreous.data.imageset import ImageSet, Names
+from vitreous.data.imageset import ImageSet, Names, fingerprint
 from vitreous.data.layouts.folders.file_table import FileTable
 from vitreous.data.layouts.folders.folders import folder_set
 from vitreous.data.vtab.folders import folders_of
@@ -73,8 +74,11 @@ def whole(
             remedy="fetch the files again",
         )
     if counts != published and exact:
-        said = f"there are {counts[0]:,}, {counts[1]:,} and {counts[2]:,} images to train, choose and test with"
-        notes = (*notes, f"{said}, where {published[0]:,}, {published[1]:,} and {published[2]:,} are published")
+        said = f"{task.title}: {counts[0]:,}, {counts[1]:,} and {counts[2]:,} images to train, choose and test with"
+        notes = (
+            *notes,
+            f"{said} are here, where {published[0]:,}, {published[1]:,} and {published[2]:,} are published",
+        )
         exact = False
     return Parts(train=train, val=val, test=test, source=source, exact=exact, notes=notes)
 
@@ -113,6 +117,7 @@ def stored_set(
     labels: Int[np.ndarray, " N"],
     read: Callable[[int], UInt8[np.ndarray, "H W 3"]],
     *,
+    identity: Sequence[str | int],
     mirror_safe: bool = True,
 ) -> ImageSet:
     """Images that lie numbered in one container.
@@ -122,10 +127,31 @@ def stored_set(
         classes: class names.
         labels: places in `classes`.
         read: gives one image, from several threads at once.
+        identity: what tells this container from others with the same labels.
         mirror_safe: whether an image keeps its class in a mirror.
     """
     ids = Names(len(labels), lambda place: f"{name}/{place:05d}")
-    return ImageSet(name=name, classes=tuple(classes), ids=ids, labels=labels, read=read, mirror_safe=mirror_safe)
+    return ImageSet(
+        name=name,
+        classes=tuple(classes),
+        ids=ids,
+        labels=labels,
+        read=read,
+        fingerprint=fingerprint(name, tuple(classes), labels.tolist(), list(identity)),
+        mirror_safe=mirror_safe,
+    )
+
+
+def some_pixels(pixels: UInt8[np.ndarray, "N ..."]) -> str:
+    """SHA-256 in hex of a few images spread over an array, which is not read whole.
+
+    Args:
+        pixels: an image at each place of the first axis.
+    """
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    for place in np.linspace(0, len(pixels) - 1, 64).astype(int):
+        digest.update(np.ascontiguousarray(pixels[place]).data)
+    return digest.hexdigest()
 
 
 def class_files(folder: Path, classes: Sequence[str], suffixes: re.Pattern[str]) -> tuple[list[str], list[int]]:
