@@ -435,6 +435,7 @@ def test_a_model_s_classes_count_by_name(tmp_path: Path) -> None:
 
 
 def test_a_model_of_other_classes_is_refused(tmp_path: Path) -> None:
+    wnid_tree(tmp_path / "sketch", {5: [5]})
     for classes in (("cat", "dog"), tuple(f"class {number}" for number in range(1000))):
         with pytest.raises(UsageError, match="is for models that answer with ImageNet's 1,000 classes"):
             scored("imagenet-sketch", tmp_path, Reader(classes))

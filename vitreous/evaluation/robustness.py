@@ -27,6 +27,7 @@ from vitreous.data.layouts.imagenet.named import (
     CORRUPTED_SIDE,
     Labelled,
     corrupted_images,
+    find_folder,
     missing,
     open_clean,
     open_corruptions,
@@ -104,6 +105,7 @@ def evaluate_variant(
         ResourceError: `keep` cannot be written to.
     """
     variant, folder = find_variant(name), Path(root).expanduser()
+    find_folder(variant, folder)  # before the model is read, which may take long
     predictor = (
         model
         if isinstance(model, Predictor)
