@@ -257,7 +257,7 @@ def _rows(
 
 
 @torch.inference_mode()
-def _pass(predictor: Predictor, prepared: Prepared, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b W"]:
+def _pass(predictor: Predictor, prepared: Prepared, pixels: UInt8[np.ndarray, "b h w 3"]) -> Float32[np.ndarray, "b F"]:
     """Features of at most `batch_size` images, from a pass of exactly that many, as the Predictor does it."""
     full = np.zeros((predictor.batch_size, *pixels.shape[1:]), np.uint8)
     full[: len(pixels)] = pixels  # the rest stays black

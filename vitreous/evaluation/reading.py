@@ -57,7 +57,7 @@ class Reader(nn.Module):
         self.widths: dict[str, int] = {}
         """Of the parts in a row, in their order; known after the first pass."""
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B W"]:
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
         """The features."""
         parts = self._parts(images)
         self.widths = {name: part.shape[1] for name, part in parts.items()}
