@@ -15,6 +15,7 @@ from vitreous.cli.flags import option, positional
 from vitreous.cli.hub import Hub
 from vitreous.cli.paths import find_images
 from vitreous.cli.sheet import Lines, Sheet
+from vitreous.cli.variants import answer_variant, variant_named
 from vitreous.cli.words import command, harmless, next_steps, percent, shorten, table
 from vitreous.console import count
 from vitreous.errors import DataError, UsageError
@@ -141,11 +142,12 @@ class Evaluate:
     """A run folder, a model file in any dialect, or published weights; an architecture's name has random weights."""
     data: str = positional()
     """Folder of class folders, with or without train, val and test above them; a manifest, archive, shards or another
-    of the layouts in docs/data.md; or digits, mnist-5k, fashion-mnist."""
+    of the layouts in docs/data.md; or digits, mnist-5k, fashion-mnist; or, below --root, imagenet, imagenet-real, -v2,
+    -a, -r, -sketch, -c or objectnet (docs/robustness.md)."""
     split: str | None = None
     """Which part of DATA; by default test, then val, then train."""
     root: str | None = None
-    """Where a built-in data set lies, if not in its usual place."""
+    """Where a built-in data set lies, if not in its usual place; or ImageNet and its variants."""
     calibrate_on: str | None = option(None, metavar="DATA")
     """Fit a temperature for the probabilities on these labelled images, which must be others: data, a part of DATA
     (val), or a share of it (0.2)."""
@@ -159,6 +161,8 @@ class Evaluate:
 
     def answer(self) -> Answer:
         """Evaluate, and say what came out."""
+        if (variant := variant_named(self.data, self.root)) is not None:
+            return self._variant(variant)
         self.hub.settle(self.model)
         found, calibration = self._evaluated()
         lines = [*_scores(found), *_per_class(found), *(f"  {harmless(note)}" for note in found.notes)]
@@ -174,6 +178,34 @@ class Evaluate:
         brief = {spec.name: getattr(found, spec.name) for spec in dataclasses.fields(found)}
         del brief["outcomes"]  # one entry per image: predictions.csv and the Python form hold them
         return Answer(value={**brief, "calibration": calibration, "out": self.out})
+
+    def _variant(self, name: str) -> Answer:
+        """Score on ImageNet or one of its variants, which are whole and have rules of their own."""
+        flags = {
+            "--split": self.split,
+            "--calibrate-on": self.calibrate_on,
+            "--save-calibrated": self.save_calibrated,
+        }
+        if unfit := [flag for flag, value in flags.items() if value is not None]:
+            raise UsageError(
+                f"{' and '.join(unfit)} cannot be used with {name}",
+                why="it is scored as a whole, by its own rule",
+                remedy="leave it out; or give the folder of the images as DATA",
+            )
+        assert self.root is not None, "asked for by variant_named"
+        self.hub.settle(self.model)
+        machine = self.machine
+        machine.settle()
+        return answer_variant(
+            name,
+            self.model,
+            self.root,
+            device=machine.device,
+            precision=machine.precision,
+            batch_size=machine.batch_size,
+            out=self.out,
+            warnings=_random(self.model),
+        )
 
     def _evaluated(self) -> tuple[Evaluation, Calibration | None]:
         """Score, and do what else was asked for."""
