@@ -15,7 +15,6 @@ from vitreous.errors import UsageError
 from vitreous.results.paper import PaperCell, PaperTable
 
 _WIDTH = 100  # of a terminal
-_SEEDS = 3
 _PAPERS = (
     ("vit-table", "the Vision Transformer paper"),
     ("augreg", "AugReg"),
@@ -84,6 +83,8 @@ class Paper:
         """Show, write or run what was asked for."""
         if self.miniature:
             return self._miniature()
+        if self.table is None and self.out is None:
+            return _list()
         from vitreous.study.paper import paper, paper_cell, write_paper
 
         if self.out is not None:
@@ -91,8 +92,6 @@ class Paper:
             console.say(f"page     {harmless(files.html)}", *(f"figure   {harmless(path)}" for path in files.figures))
             console.say(*next_steps(("vitreous paper vit-table2 --commands", "what repeats each number of a table")))
             return Answer(value=files)
-        if self.table is None:
-            return _list(paper())
         (found,) = paper(self.table)
         if self.cell:
             one = paper_cell(found.name, *self.cell)
@@ -106,12 +105,11 @@ class Paper:
         return Answer(value=found)
 
     def _miniature(self) -> Answer:
-        from vitreous.study.miniature.plan import studies
-        from vitreous.study.miniature.run import miniature, plan_words
+        from vitreous.study.miniature.run import SEEDS, miniature, plan
 
-        seeds = self.seeds or _SEEDS
+        seeds = self.seeds or SEEDS
         if self.dry_run:
-            lines = plan_words(studies(self.only), seeds, self.threads)
+            lines = plan(seeds=seeds, threads=self.threads, only=self.only)
             console.say(*lines, *NOTHING_WRITTEN)
             return Answer(value={"plan": lines})
         done = miniature(self.out, seeds=seeds, threads=self.threads, minutes=self.minutes, only=self.only)
@@ -124,19 +122,29 @@ class Paper:
         return command("paper", *([self.table] if self.table else []), "--out", Path(self.out or ""))
 
 
-def _list(tables: Sequence[PaperTable]) -> Answer:
+def _list() -> Answer:
     """A line for each table, under the paper it is from."""
-    left = list(tables)
+    from vitreous.published.find import published_tables
+    from vitreous.published.measured import measured
+
+    brief: list[dict[str, str | int]] = [
+        {
+            "name": one.name,
+            "title": one.title,
+            "source": one.source,
+            "unit": one.unit,
+            "numbers": sum(1 for _ in one.cells()),
+            "ours": sum(own.table == one.name for own in measured()),
+        }
+        for one in published_tables()
+    ]
+    left = list(brief)
     for prefix, title in _PAPERS:
-        here = [one for one in left if one.name.startswith(prefix)]
+        here = [one for one in left if str(one["name"]).startswith(prefix)]
         left = [one for one in left if one not in here]
-        rows = []
-        for one in here:
-            ours = sum(cell.ours is not None for cell in one.cells)
-            rows.append((one.name, f"{len(one.cells)}", one.title + (f" ({ours} of ours)" if ours else "")))
+        rows = [(str(one["name"]), str(one["numbers"]), _titled(one)) for one in here]
         console.say(title, *table(rows, right=(1,)), "")
-    total = sum(len(one.cells) for one in tables)
-    console.say(f"  {len(tables)} tables, {total:,} numbers: name, how many numbers, what they are")
+    console.say(f"  {len(brief)} tables: name, how many numbers, what they are")
     console.say(
         *next_steps(
             ("vitreous paper vit-table2", "one of them"),
@@ -144,11 +152,11 @@ def _list(tables: Sequence[PaperTable]) -> Answer:
             ("vitreous paper --miniature", "the paper's comparisons, run here on embedded images"),
         )
     )
-    brief = [
-        {"name": one.name, "title": one.title, "source": one.source, "unit": one.unit, "numbers": len(one.cells)}
-        for one in tables
-    ]
     return Answer(value=brief)
+
+
+def _titled(one: dict[str, str | int]) -> str:
+    return f"{one['title']} ({one['ours']} of ours)" if one["ours"] else str(one["title"])
 
 
 def _head(found: PaperTable) -> list[str]:

@@ -138,7 +138,9 @@ def _place(asked: str, heads: Sequence[str], kind: str) -> int:
     folded, word = [head.casefold() for head in heads], asked.strip().casefold()
     if word in folded:
         return folded.index(word)
-    for fits in (lambda head: head.startswith(word), lambda head: word in head):
+    # CIFAR-10 is no short form of CIFAR-100
+    part = re.compile(re.escape(word) + (r"(?!\d)" if word[-1:].isdigit() else ""))
+    for fits in (part.match, part.search):
         places = [place for place, head in enumerate(folded) if word and fits(head)]
         if len(places) == 1:
             return places[0]
