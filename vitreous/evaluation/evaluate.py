@@ -231,7 +231,7 @@ def judge(
         logits: the answers.
     """
     probabilities = predictor.probabilities(logits)
-    best = ranked(logits, _TOP)
+    best = ranked(logits, _TOP).copy()  # a view would keep the order of all classes
     rows, labels, shown = np.arange(len(places)), images.labels[places], None
     one = predictor.card.answers == "one"
     if images.targets is not None and images.several:
