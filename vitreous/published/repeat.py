@@ -122,6 +122,15 @@ def probe(model: str, data: str, how: str) -> str:
     return " ".join(["vitreous probe", model, data, "--only", how.lower().replace("-", ""), *_fetch(model)])
 
 
+def miniature(study: str) -> str:
+    """The command that asks one of the paper's questions of small models and built-in images.
+
+    Args:
+        study: its name.
+    """
+    return f"vitreous paper --miniature --only {study}"
+
+
 def none(why: str, *, data: str = "", hardware: str = "", core_days: float | None = None) -> Repeat:
     """What is said of a number that no command gives.
 

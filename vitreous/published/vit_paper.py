@@ -51,7 +51,7 @@ _TABLE_3 = (
 _DATA = {"jft300m": "JFT-300M", "imagenet21k": "ImageNet-21k", "imagenet": "ImageNet-1k"}
 _HEADLINE = (("JFT-300M", "vit-h14"), ("JFT-300M", "vit-l16"), ("ImageNet-21k", "vit-l16"))
 _NO_RATE = "Table 3 has no row for this model, so its learning rate is not known"
-_NO_SGD = "the paper tells rates for Adam alone (Table 3), so there is no recipe for SGD"
+_NO_SGD = "in miniature, on built-in images; the paper tells rates for Adam alone, so there is no recipe for SGD"
 
 
 def tables() -> tuple[Table, ...]:
@@ -231,14 +231,12 @@ def _table_7() -> Table:
     rows = []
     for task, found in grid(TABLE_7).items():
         again: list[Repeat] = []
+        small = Repeat(commands=(repeat.miniature("optimizers"),), remark=_NO_SGD, data="nothing")
         for model in models:
             start = begin("JFT-300M", model, 7)
             all_of_them = [line for one in TASKS for line in transfer(start, one).commands]
             mean = chain(start, all_of_them, "ImageNet-1k", *list(TASKS)[1:])
-            again += [
-                transfer(start, task) if task in TASKS else mean,
-                repeat.none(_NO_SGD, data=repeat.images("JFT-300M"), hardware="TPUv3"),
-            ]
+            again += [transfer(start, task) if task in TASKS else mean, small]
         rows.append(_with(task, found, again))
     return Table(
         name="vit-table7",
@@ -260,10 +258,9 @@ def _table_8() -> Table:
         hardware="TPUv3",
     )
     other = Repeat(
-        commands=("vitreous paper --miniature",),
-        remark="in miniature, on embedded images; as it stands only in Python, with ViTConfig(position=...)",
-        data=data,
-        hardware="TPUv3",
+        commands=(repeat.miniature("positions"),),
+        remark="in miniature, on built-in images; at full size only in Python, by ViTConfig(position=...)",
+        data="nothing",
     )
     rows = [
         _with(name, found, [usual if (name, place) == ("1-D", 0) else other for place in range(3)])

@@ -86,7 +86,9 @@ def _where(table: PaperTable, cells: list[PaperCell]) -> str:
         return f"{rows[0]}: {'every column' if every else _some(columns)}"
     if len(rows) == len(columns) == 1:
         return f"{rows[0]}, {columns[0]}: {cells[0].printed}"
-    return f"{_some(columns)}: {_some(rows)}"
+    if len(rows) * len(columns) == len(cells):
+        return f"{_some(columns)}: {_some(rows)}"
+    return "; ".join(f"{row}: {_some(c.column for c in cells if c.row == row)}" for row in rows[:4])
 
 
 def _some(names: Iterable[str]) -> str:
