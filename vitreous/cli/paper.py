@@ -239,7 +239,7 @@ def _all_commands(found: PaperTable) -> list[str]:
 
     lines = ["", "What repeats these numbers"]
     for each in repeats(found):
-        lines += ["", f"  {each.where}", *_how(each.cell)]
+        lines += ["", *(f"  {line}" for line in _wrapped(each.where, 2)), *_how(each.cell)]
     return lines
 
 

@@ -231,7 +231,7 @@ def _table_7() -> Table:
     rows = []
     for task, found in grid(TABLE_7).items():
         again: list[Repeat] = []
-        small = Repeat(commands=(repeat.miniature("optimizers"),), remark=_NO_SGD, data="nothing")
+        small = Repeat(commands=(repeat.miniature("optimizers"),), remark=_NO_SGD, data="built-in images")
         for model in models:
             start = begin("JFT-300M", model, 7)
             all_of_them = [line for one in TASKS for line in transfer(start, one).commands]
@@ -260,7 +260,7 @@ def _table_8() -> Table:
     other = Repeat(
         commands=(repeat.miniature("positions"),),
         remark="in miniature, on built-in images; at full size only in Python, by ViTConfig(position=...)",
-        data="nothing",
+        data="built-in images",
     )
     rows = [
         _with(name, found, [usual if (name, place) == ("1-D", 0) else other for place in range(3)])
