@@ -142,6 +142,9 @@ def test_a_page_shows_images_that_only_one_gets_right(tmp_path: Path) -> None:
     assert "Only B is right" in page
     assert "old &lt;b&gt;" in page
     assert "<b>old" not in page
+    marked = sum(row.p_value < 0.05 for row in found.by_class)
+    assert 0 < marked < 3
+    assert page.count('<strong class="badge">clear</strong>') == marked
     figures = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert figures["top1"]["difference"] == found.top1.difference
     assert "outcomes" not in figures["a"]

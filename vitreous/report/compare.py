@@ -168,7 +168,7 @@ def _class(row: ClassDifference) -> dict[str, Any]:
         "points": _bare(gap),
         "only_a": row.only_a,
         "only_b": row.only_b,
-        "clear": row.p_value < _CLEAR,
+        "told_apart": row.p_value < _CLEAR,
     }
 
 
