@@ -41,7 +41,7 @@ SNAPSHOT = {  # changing a line here changes what people and scripts type: it is
     f" {MACHINE}, {COMMON}",
     "compare": f"A, B, DATA, --split NAME, --root DIR, --out DIR, --seed N, {HUB}, {MACHINE}, {COMMON}",
     "probe": "MODEL... DATA, --only A,B, --layers, --shots A,B, --seeds A,B, --val X, --bad-images WORD, --measure, "
-    f"--out DIR, --seed N, --root DIR, {HUB}, {MACHINE}, {COMMON}",
+    f"--out DIR, --seed N, --root DIR, --dry-run, {HUB}, {MACHINE}, {COMMON}",
     "vtab": "[MODEL], --root DIR, --list, --tasks A,B, --protocol WORD, --method WORD, --vtab WORD, "
     "--seeds N, --trials N, --out DIR, --jobs N, --steps N, --image-size N|HxW, --batch-size N, "
     "--set A=X,B=Y, --device NAME, --threads N, --precision WORD, --keep-models, --dry-run, "

@@ -202,11 +202,11 @@ def test_heads_trained_together_learn_as_each_does_alone() -> None:
     """Every point of the grid against torch.optim; the choice by images held out; the refit by all."""
     train, test = with_blocks(150, 11), with_blocks(60, 12)
     rows = np.arange(3, 150, 9)
-    found = linear_probe(train, test, choose_on=rows, rates=(1e-3, 2e-2), steps=40)
+    found = linear_probe(train, test, choose_on=rows, rates=(1e-3, 2e-2), steps=13)
     assert [(1, False), (1, True), (4, False), (4, True)] == [(p.blocks, p.mean) for p in found.grid[::2]]
     learn = np.setdiff1d(np.arange(150), rows)
     for point in found.grid:
-        head = torch_sgd(train, learn, point, 40)
+        head = torch_sgd(train, learn, point, 13)
         layers = [train.by_layer[layer] for layer in sorted(train.by_layer)]
         parts = [first for first, _ in layers[-point.blocks :]] + ([layers[-1][1]] if point.mean else [])
         with torch.no_grad():
@@ -217,7 +217,7 @@ def test_heads_trained_together_learn_as_each_does_alone() -> None:
     best = max(found.grid, key=lambda point: (point.top1, -(point.loss or 0)))
     assert best is found.chosen
     assert (150, 17, 60) == (found.learned, found.chose, found.seen)
-    head = torch_sgd(train, np.arange(150), best, 40)
+    head = torch_sgd(train, np.arange(150), best, 13)
     layers = [test.by_layer[layer] for layer in sorted(test.by_layer)]
     parts = [first for first, _ in layers[-best.blocks :]] + ([layers[-1][1]] if best.mean else [])
     with torch.no_grad():

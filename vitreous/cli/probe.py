@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vitreous import console
-from vitreous.cli.answer import Answer, Common
+from vitreous.cli.answer import NOTHING_WRITTEN, Answer, Common
 from vitreous.cli.flags import option, positional
 from vitreous.cli.hub import Hub
 from vitreous.cli.use import Machine
@@ -52,6 +52,8 @@ class Probe:
     """Of what is held out, and of the linear layer's weights and order."""
     root: str | None = None
     """Where a built-in data set lies, if not in its usual place."""
+    dry_run: bool = False
+    """Say what would be done, and stop."""
     hub: Hub = field(default_factory=Hub)
     machine: Machine = field(default_factory=Machine)
     common: Common = field(default_factory=Common)
@@ -88,6 +90,8 @@ class Probe:
         machine.settle()
         who = harmless(models[0]) if len(models) == 1 else count(len(models), "model")
         console.say(f"probing {who} on {harmless(data)}: {', '.join(self._kinds())}; no weight is trained")
+        if self.dry_run:
+            return self._plan(models, data)
         steps = _next(models, data, self.layers)
         found = probe(
             list(models),
@@ -113,6 +117,20 @@ class Probe:
             console.say("", f"page    {harmless(found.html)}")
         console.say(*next_steps(*steps))
         return Answer(value=found)
+
+    def _plan(self, models: list[str], data: str) -> Answer:
+        """What would be asked of which images; no model is opened."""
+        from vitreous.study.probe import open_material
+
+        material, held_out, notes, failed = open_material(
+            data, val=self.val, seed=self.seed, root=self.root, bad_images=self.bad_images
+        )
+        learned, chosen = count(len(material.train), "image"), count(len(material.test), "image")
+        console.say(*(f"  {harmless(note)}" for note in notes))
+        console.say(f"  features of {learned} to learn from and {chosen} to score, by {count(len(models), 'model')}")
+        console.say(f"  scored on {harmless(held_out)}", *NOTHING_WRITTEN)
+        value = {"models": models, "data": data, "train": len(material.train), "test": len(material.test)}
+        return Answer(value=value | {"held_out": held_out, "only": self._kinds(), "failed": failed})
 
     def _kinds(self) -> tuple[str, ...]:
         return _KINDS if self.only is None else tuple(word.strip() for word in self.only.split(",") if word.strip())

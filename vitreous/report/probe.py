@@ -274,15 +274,17 @@ def _shots_chart(result: ProbeResult) -> Lines:
 
 
 def _layers_chart(result: ProbeResult) -> Lines:
+    """Both scores of one model; of several only least squares, since twice as many lines would hide each other."""
     lines: list[Line] = []
+    several = len(result.models) > 1
     for place, model in enumerate(result.models):
         if model.layers:
-            colour = place % _COLOURS
-            label = f"{name(model.model, _LONGEST)}, " if len(result.models) > 1 else ""
-            lines.append(_curve(f"{label}least squares", model.layers, colour, squares=True))
-            lines.append(_curve(f"{label}k-NN", model.layers, colour if label else 1, squares=False))
+            label = name(model.model, _LONGEST) if several else "least squares"
+            lines.append(_curve(label, model.layers, place % _COLOURS, squares=True))
+    if not several:
+        lines.append(_curve("20 nearest neighbours", result.models[0].layers, 1, squares=False))
     return Lines(
-        title="Block by block: least squares (solid) and 20 nearest neighbours (dashed), with 95 % intervals",
+        title=f"Block by block{', least squares' if several else ''}, with 95 % intervals",
         lines=tuple(lines),
         across="block",
         up="accuracy, %",

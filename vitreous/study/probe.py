@@ -36,7 +36,7 @@ from vitreous.report.words import percent, points
 from vitreous.results import Failure, FinetunePrice, ProbeDifference, ProbeResult
 from vitreous.schema import to_json
 from vitreous.study.price import measure as measure_passes
-from vitreous.study.probe_scores import KINDS, Kind, Material, Scored, Wanted, paired, scored
+from vitreous.study.probe_scores import KINDS, Kind, Material, Scored, Wanted, paired, scored, signed
 from vitreous.zoo import is_model_name
 
 _FOUND = "probe.json"
@@ -101,9 +101,8 @@ def probe(
     asked: list[Model] = models if isinstance(models, list) else [models]
     _check(asked, only)
     folder = None if out is None else _made(Path(out))
-    splits = open_splits(data, val=val, seed=seed, root=root, bad_images=bad_images)
-    material, held_out = _material(splits)
-    console.say(*(f"  {note}" for note in splits.notes), f"  scored on {held_out}")
+    material, held_out, notes, unread = open_material(data, val=val, seed=seed, root=root, bad_images=bad_images)
+    console.say(*(f"  {note}" for note in notes), f"  scored on {held_out}")
     wanted = Wanted(only=tuple(only), layers=layers, shots=tuple(shots), seeds=tuple(seeds), seed=seed)
     kept = cache_folder() / "features" if cache is None else Path(cache)
     found = []
@@ -113,7 +112,7 @@ def probe(
         predictor = frozen(source, device=device, precision=precision, batch_size=batch_size)
         price = _price(predictor, material.train, measure=measure)
         found.append(scored(predictor, material, wanted, name=name, random=random, price=price, cache=kept))
-    result = _result(splits, material, held_out, found, began)
+    result = _result(material, found, held_out=held_out, notes=notes, unread=unread, began=began)
     return result if folder is None else _written(result, folder, command, next_steps)
 
 
@@ -126,8 +125,29 @@ def _check(asked: list[Model], only: Sequence[Kind]) -> None:
         raise UsageError("there is nothing to measure", remedy=f"some of {', '.join(KINDS)}")
 
 
-def _material(splits: Splits) -> tuple[Material, str]:
-    """What is learned from and what is scored on, and where the latter comes from, in words."""
+def open_material(
+    data: str | Path | ImageSet | Splits,
+    *,
+    val: float,
+    seed: int,
+    root: str | None,
+    bad_images: Literal["error", "skip"],
+) -> tuple[Material, str, tuple[str, ...], tuple[Failure, ...]]:
+    """What is learned from and scored on, where the latter comes from, what was recognised, and what was left out.
+
+    Test images are scored where there are some, and then val images choose settings; else val images are scored.
+
+    Args:
+        data: see `probe`.
+        val: see `probe`.
+        seed: see `probe`.
+        root: see `probe`.
+        bad_images: see `probe`.
+
+    Raises:
+        DataError: the data cannot be learned from, or an image has several labels.
+    """
+    splits = open_splits(data, val=val, seed=seed, root=root, bad_images=bad_images)
     if splits.train.targets is not None:
         raise DataError(
             "a probe asks for one class per image, and these have several, or shares of them",
@@ -140,7 +160,8 @@ def _material(splits: Splits) -> tuple[Material, str]:
     else:
         whole = together(splits.train, splits.val)
         material = Material(train=whole, test=splits.test, choose=len(splits.val))
-    return material, f"{material.test.name}: {console.count(len(material.test), 'image')} that choose nothing"
+    held_out = f"{material.test.name}: {console.count(len(material.test), 'image')} that choose nothing"
+    return material, held_out, splits.notes, splits.failed
 
 
 def _names(asked: list[Model]) -> list[str]:
@@ -182,7 +203,15 @@ def _price(predictor: Predictor, train: ImageSet, *, measure: bool) -> FinetuneP
     return FinetunePrice(recipe=recipe.name, flops=work.flops, seconds=seconds)
 
 
-def _result(splits: Splits, material: Material, held_out: str, found: list[Scored], began: float) -> ProbeResult:
+def _result(
+    material: Material,
+    found: list[Scored],
+    *,
+    held_out: str,
+    notes: tuple[str, ...],
+    unread: tuple[Failure, ...],
+    began: float,
+) -> ProbeResult:
     by = _deciding(found)
     best = max(found, key=lambda one: _top1(one, by))
     differences = []
@@ -200,12 +229,12 @@ def _result(splits: Splits, material: Material, held_out: str, found: list[Score
                 within_noise=interval[0] <= 0 <= interval[1],
             )
         )
-    failed: dict[Failure, None] = dict.fromkeys(splits.failed)
+    failed: dict[Failure, None] = dict.fromkeys(unread)
     for one in found:
         failed |= dict.fromkeys(one.failed)
     return ProbeResult(
-        data=splits.train.name,
-        classes=splits.train.classes,
+        data=material.train.name,
+        classes=material.train.classes,
         train=len(material.train),
         seen=min(one.seen for one in found),
         expected=len(material.test),
@@ -214,7 +243,7 @@ def _result(splits: Splits, material: Material, held_out: str, found: list[Score
         models=tuple(one.found for one in found),
         differences=tuple(differences),
         recommendation=_recommendation(found, best, by, differences) if differences else "",
-        notes=splits.notes,
+        notes=notes,
         seconds=time.monotonic() - began,
     )
 
@@ -232,13 +261,12 @@ def _top1(one: Scored, by: str) -> float:
 def _recommendation(found: list[Scored], best: Scored, by: str, differences: list[ProbeDifference]) -> str:
     """Which model suits the images, by how much, and the cheaper one where chance may have decided."""
     near = [one for one in differences if one.within_noise]
-    words = f"{best.found.model} does best: {percent(_top1(best, by))} by {by}"
+    words = f"{best.found.model} does best: {percent(_top1(best, by))} ({by})"
     if clear := [one for one in differences if not one.within_noise]:
-        beaten = "; ".join(f"{_gap(one)} above {one.other}" for one in clear)
-        words += f", {beaten}"
+        words += ", more than chance above " + " and ".join(f"{one.other} ({_gap(one)})" for one in clear)
     words += "."
     if near:
-        words += " Within noise of it: " + "; ".join(f"{one.other} ({_gap(one)})" for one in near) + "."
+        words += " Within noise of it: " + " and ".join(f"{one.other} ({_gap(one)})" for one in near) + "."
         close = [best, *(one for one in found if one.found.model in {each.other for each in near})]
         priced = [(one.found.price.flops, one.found.model) for one in close if one.found.price is not None]
         if len(priced) == len(close):
@@ -253,7 +281,7 @@ def _recommendation(found: list[Scored], best: Scored, by: str, differences: lis
 
 def _gap(one: ProbeDifference) -> str:
     low, high = one.interval
-    return f"{points(one.difference)}, 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    return f"by {points(one.difference)}, 95 % interval {signed(low)} to {signed(high)}"
 
 
 def _made(folder: Path) -> Path:

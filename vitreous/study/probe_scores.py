@@ -135,6 +135,15 @@ def paired(a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], seed: int = 0
     return float(difference.mean()), interval
 
 
+def signed(difference: float) -> str:
+    """A difference of two fractions in percentage points, without its unit: `−1.3`.
+
+    Args:
+        difference: in [-1, 1].
+    """
+    return f"{100 * difference:.1f}".replace("-", "−")
+
+
 class _Measured:
     """Scores of one model, as they come.
 
@@ -247,8 +256,8 @@ def best_layer_words(layers: Sequence[Layer]) -> str:
         noise = "within noise of" if low <= 0 <= high else "better than"
         words = (
             f"Block {best.layer + 1} of {depth} transfers best: {percent(best.least_squares)} by least squares, {noise}"
-            f" the last block's {percent(last.least_squares)} ({points(gap)}, 95 % interval {100 * low:.1f} to"
-            f" {100 * high:.1f}; the images that chose the block also scored it)"
+            f" the last block's {percent(last.least_squares)} ({points(gap)}, 95 % interval {signed(low)} to"
+            f" {signed(high)}; the images that chose the block also scored it)"
         )
     near = max(layers, key=lambda one: (one.knn, one.layer))
     if near.layer != best.layer:
