@@ -112,8 +112,10 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("brief")
 def test_everything_linear_chooses_by_images_that_are_not_scored(splits: Splits, tmp_path: Path) -> None:
-    result = vt.probe("vit-test", splits, only=["linear"], cache=tmp_path)
+    result = vt.probe("vit-test", splits, only=["linear"], cache=tmp_path, out=tmp_path / "page")
     (model,) = result.models
+    assert {"report.html", "probe.json", "scores.svg", "scores.png"} == {f.name for f in (tmp_path / "page").iterdir()}
+    assert "of which the 12 images held out choose" in " ".join(result.notes)
     assert ["linear", "logistic"] == [score.name for score in model.scores]
     assert [60, 60] == [score.learned for score in model.scores]  # refitted to those that chose as well
     assert 2 * 2 * 13 == len(model.linear_grid)  # two blocks are all there are: the last, or both

@@ -161,7 +161,14 @@ def open_material(
         whole = together(splits.train, splits.val)
         material = Material(train=whole, test=splits.test, choose=len(splits.val))
     held_out = f"{material.test.name}: {console.count(len(material.test), 'image')} that choose nothing"
-    return material, held_out, splits.notes, splits.failed
+    notes = splits.notes
+    if material.choose:
+        chosen = console.count(material.choose, "image")
+        notes = (
+            *notes,
+            f"learned from {len(material.train):,}, of which the {chosen} held out choose the linear layers",
+        )
+    return material, held_out, notes, splits.failed
 
 
 def _names(asked: list[Model]) -> list[str]:
