@@ -103,7 +103,7 @@ def caption(study: MiniatureStudy) -> str:
     )
     return (
         f"In miniature. Trained on {few} images, {many}{runs} {'seed' if seeds[-1] == 1 else 'seeds'}; scored on"
-        f" {scored}. Percent."
+        f" {scored}. Percent." + (f" The paper's own: {study.theirs}." if study.theirs else "")
     )
 
 

@@ -69,6 +69,8 @@ class MiniatureStudy:
     """The measure its findings rest on, a key of every arm's scores."""
     arms: tuple[MiniatureArm, ...]
     findings: tuple[MiniatureFinding, ...]
+    theirs: str = ""
+    """What the numbers of the paper beside its arms are; empty where it prints none."""
     missing: int = 0
     """Runs of it that are not there yet."""
 

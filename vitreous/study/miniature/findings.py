@@ -45,6 +45,7 @@ def study_results(study: Study, seeds: int, scores: Mapping[Work, Mapping[str, S
         measure=study.measure,
         arms=tuple(arms),
         findings=tuple(findings),
+        theirs=study.theirs,
         missing=sum(work not in scores for work in study.runs(seeds)),
     )
 

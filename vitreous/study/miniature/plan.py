@@ -140,8 +140,11 @@ class Study:
     about: str
     here: str
     measure: str
+    """What its findings rest on; a key of the scores."""
     arms: tuple[Arm, ...]
     claims: tuple[Claim, ...]
+    theirs: str = ""
+    """What the paper's own numbers are, where it prints some."""
 
     def runs(self, seeds: int) -> tuple[Work, ...]:
         """Every run it needs, what others begin from first.

@@ -109,10 +109,10 @@ def _words(chosen: Sequence[Study], seeds: int, threads: int | None) -> list[str
 
 
 def _command(folder: Path, seeds: int, only: Sequence[str]) -> str:
+    if only:
+        return f"vitreous.study.miniature.run.miniature({str(folder)!r}, seeds={seeds}, only={tuple(only)!r})"
     words = ["vitreous", "paper", "--miniature", "--out", str(folder)]
-    words += ["--seeds", str(seeds)] if seeds != SEEDS else []
-    words += ["--only", *only] if only else []
-    return shlex.join(words)
+    return shlex.join([*words, *(["--seeds", str(seeds)] if seeds != SEEDS else [])])
 
 
 def _make(folder: Path) -> None:
