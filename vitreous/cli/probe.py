@@ -174,7 +174,7 @@ def _next(models: list[str], data: str, layers: bool) -> list[tuple[str, str]]:
 def _scores(found: ProbeResult) -> list[str]:
     """One table: scores down, models across where there are few, else models down."""
     lines = ["", f"{harmless(found.data)}: {found.seen:,} of {count(found.expected, 'held-out image')} seen"]
-    lines[1] += f", {len(found.failed):,} images could not be read" if found.failed else ""
+    lines[1] += f", {count(len(found.failed), 'image')} could not be read" if found.failed else ""
     for model in found.models:
         rows = [("", "top-1", "95 % interval", "", "")]
         for one in model.scores:
