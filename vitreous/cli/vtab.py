@@ -206,17 +206,18 @@ def score_lines(found: VtabResult) -> list[str]:
                 rows.append((f"  {each.label}", percent(each.top1), _around(each.spread), seen))
             elif task.name in lacking:
                 rows.append((f"  {task.title}", "missing", "", ""))
+    other = percent(found.mean_of_groups) + (found.dagger if found.mean_of_groups is not None else "")
     total = percent(found.mean19) + (found.dagger if found.mean19 is not None else "")
     rows.append(("mean of 19 (VTAB score)", total, _around(found.spread["mean19"]), ""))
-    rows.append(
-        ("mean of the three groups", percent(found.mean_of_groups), _around(found.spread["mean_of_groups"]), "")
-    )
+    rows.append(("mean of the three groups", other, _around(found.spread["mean_of_groups"]), ""))
     head = ("", "top-1", "±" if several else "", "test images")
     lines += ["", *table([head, *rows], right=(1, 2, 3)), ""]
     if several:
         lines.append(f"± sample standard deviation over {len(found.seeds)} seeds")
     if found.regenerated:
         lines.append(f"{DAGGER} with images drawn anew, not the published files: not the published benchmark's score")
+    if other_images := [each.title for each in found.details if not each.exact and not each.regenerated]:
+        lines.append(f"not the published images for {', '.join(other_images)}: the page says why")
     if found.random:
         lines.append("the model began from random weights")
     if found.deviations:

@@ -61,8 +61,7 @@ def chart(result: VtabResult, beside: Sequence[Beside]) -> BarPanels:
         bars = []
         if mean is not None:
             spread = result.spread.get("mean19" if title == ALL else title)
-            mark = DAGGER if _drawn_anew(result, title) else ""
-            label = name(result.model, 28) + mark
+            label = name(result.model, 28) + result.dagger  # one name in all panels: a row for each name
             error = None if spread is None else 100 * spread
             bars.append(Bar(name=label, value=100 * mean, error=error, colour=_KINDS["ours"]))
         for row in beside:
@@ -73,7 +72,8 @@ def chart(result: VtabResult, beside: Sequence[Beside]) -> BarPanels:
         number = 19 if title == ALL else sum(task.group == title for task in TASKS)
         panels.append(Panel(title=f"{title} ({number})", bars=tuple(bars)))
     ours = ", ".join(f"{title} {percent(mean)}" for title, mean in means.items() if mean is not None)
-    note = f"; {DAGGER} with images drawn anew" if result.regenerated else ""
+    drawn = [title for title in means if _drawn_anew(result, title)]
+    note = f"; {DAGGER} in {' and '.join(drawn)} with images drawn anew" if drawn else ""
     return BarPanels(
         title=f"VTAB{'-1k' if result.vtab == '1k' else ', all training images'}: mean accuracy over all tasks and over"
         f" each group{note}",
@@ -223,7 +223,8 @@ def _blocks(result: VtabResult, beside: Sequence[Beside]) -> list[dict[str, Any]
     return [
         {
             "group": group,
-            "mean": percent(result.groups[group]),
+            "mean": percent(result.groups[group])
+            + (DAGGER if result.groups[group] is not None and _drawn_anew(result, group) else ""),
             "beside": [percent(row.groups.get(group)) for row in rivals],
             "rows": [
                 {
