@@ -147,11 +147,10 @@ def nearest(
     places = np.empty((len(queries), 0), np.int64)
     given = torch.from_numpy(queries)
     for first in range(0, len(x), _LEARNED):
-        block = torch.from_numpy(_unit(x[first : first + _LEARNED]))
-        found = (given @ block.T).numpy()
-        similarity = np.concatenate([similarity, found], axis=1)
-        number = np.arange(first, first + len(block))
-        places = np.concatenate([places, np.broadcast_to(number, found.shape)], axis=1)
+        found = (given @ torch.from_numpy(_unit(x[first : first + _LEARNED])).T).numpy()
+        near = _largest(found, min(k, found.shape[1]))
+        similarity = np.concatenate([similarity, np.take_along_axis(found, near, axis=1)], axis=1)
+        places = np.concatenate([places, first + near], axis=1)  # of equals, those of earlier blocks stand first
         kept = _largest(similarity, min(k, similarity.shape[1]))
         similarity = np.take_along_axis(similarity, kept, axis=1)
         places = np.take_along_axis(places, kept, axis=1)
@@ -160,8 +159,8 @@ def nearest(
 
 def _largest(values: Float32[np.ndarray, "b n"], k: int) -> Int64[np.ndarray, "b k"]:
     """Columns of the k largest in each row, largest first; of equal ones the earlier, also at the border."""
-    chosen = np.sort(np.argpartition(-values, k - 1, axis=1)[:, :k], axis=1)
-    least = np.take_along_axis(values, chosen, axis=1).min(axis=1)
+    largest, found = torch.from_numpy(values).topk(k, dim=1)
+    chosen, least = np.sort(found.numpy(), axis=1), largest[:, -1].numpy()
     for row in np.flatnonzero((values >= least[:, None]).sum(axis=1) > k):
         chosen[row] = np.sort(np.argsort(-values[row], kind="stable")[:k])
     order = np.argsort(-np.take_along_axis(values, chosen, axis=1), axis=1, kind="stable")
