@@ -133,6 +133,11 @@ class Predictor:
             answers[first : first + len(some)] = self._pass(some)
         return answers
 
+    @property
+    def prepared(self) -> Prepared:
+        """The model under its policy, for those who read more of it than logits; not to be changed."""
+        return self._model
+
     def probabilities(self, logits: Float[np.ndarray, "B Y"]) -> Float[np.ndarray, "B Y"]:
         """How sure the model is of each class, in float64: of one among all, or of each by itself, as its card says.
 
@@ -215,7 +220,7 @@ def ranked(scores: Float[np.ndarray, "B Y"], top: int) -> np.ndarray:
         scores: logits or probabilities.
         top: 1 or more; all places where there are fewer.
     """
-    return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return np.argsort(-scores, axis=1, kind="stable")[:, :top].copy()  # a view would keep the whole order
 
 
 def _open(source: Model) -> tuple[nn.Module, ModelCard]:

@@ -146,7 +146,7 @@ def extract(
         UsageError: the model has no such block, or nothing that a head reads.
         ResourceError: the folder cannot be written.
     """
-    model, policy = module_of(predictor), predictor._model.policy
+    model, policy = module_of(predictor), predictor.prepared.policy
     chosen = _chosen_layers(model, layers)
     digest = model_digest(model)
     folder = None
@@ -186,7 +186,7 @@ def module_of(predictor: Predictor) -> nn.Module:
     Args:
         predictor: as for `extract`.
     """
-    return predictor._model.model
+    return predictor.prepared.model
 
 
 def model_digest(model: nn.Module) -> str:
@@ -239,7 +239,7 @@ def _rows(
 ) -> Iterator[tuple[Int64[np.ndarray, " b"], dict[str, np.ndarray]]]:
     """Places and features of the images that can be read, batch by batch; the others are added to `failed`."""
     reader = Reader(module_of(predictor), layers)
-    prepared = Prepared(reader, predictor._model.policy)
+    prepared = Prepared(reader, predictor.prepared.policy)
     size = max(_READ, predictor.batch_size)
     batches = evaluation_batches(images, preprocess=predictor.preprocess, batch_size=size, workers=num_readers(images))
     with Progress(f"features of {images.name}", len(images)) as progress, closing(batches) as read:

@@ -31,7 +31,7 @@ class Remembered:
         self._path = None if folder is None else folder / _FILE
         self._known = _read(self._path)
         if self._path is not None:
-            prepared = predictor._model
+            prepared = predictor.prepared
             self._model = [model_digest(prepared.model), prepared.policy.precision]
 
     def find(self, name: str, images: ImageSet, preprocess: PreprocessConfig) -> SeverityScore | None:

@@ -147,7 +147,8 @@ def save(chart: Chart, folder: Path, name: str) -> tuple[Path, Path]:
         ResourceError: a file cannot be written.
     """
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
-    for path, drawn in ((svg, _svg(chart, dark=False)), (png, _drawn(chart, dark=False, kind="png"))):
+    for path, kind in ((svg, "svg"), (png, "png")):
+        drawn = _drawn(chart, dark=False, kind=kind, titled=True)
         write_atomically(path, [drawn], len(drawn))
     return svg, png
 
@@ -160,9 +161,11 @@ def _svg(chart: Chart, *, dark: bool) -> bytes:
     return _drawn(chart, dark=dark, kind="svg")
 
 
-def _drawn(chart: Chart, *, dark: bool, kind: str) -> bytes:
+def _drawn(chart: Chart, *, dark: bool, kind: str, titled: bool = False) -> bytes:
     with _style(dark=dark):
         drawing = _draw(chart, _DARK if dark else _LIGHT)
+        if titled:  # on a page the caption says it
+            drawing.suptitle(chart.title, x=0.01, ha="left", fontsize=10)
         file = io.BytesIO()
         nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}  # equal charts, equal bytes
         drawing.savefig(file, format=kind, dpi=160, metadata=nothing)
@@ -289,9 +292,17 @@ def _finish(drawing: Figure, axes: Axes, chart: Lines | Scatter, places: Callabl
     axes.tick_params(length=0)
     if chart.log_across:
         _log_scale(axes, sorted(set(places())))
+    elif all(place == int(place) for place in places()):  # 1, 2, 3, not 1.0, 1.2
+        _whole_numbers(axes)
     if sum(bool(name) for name in _names(chart)) > 1:
         axes.legend(fontsize=8)
     return drawing
+
+
+def _whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _log_scale(axes: Axes, places: Sequence[float]) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 from vitreous.report.content import Command, Picture
 from vitreous.report.figure import reliability_diagram
-from vitreous.report.views import _failures as failures_view
-from vitreous.report.views import _picture as picture_view
+from vitreous.report.pieces import failures_view, picture_view
 from vitreous.report.words import count, name, percent, points, reliability, sentence
 from vitreous.results import ClassDifference, Comparison, Contrast, Duel, Evaluation
 

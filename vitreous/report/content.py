@@ -203,6 +203,8 @@ def typical_images(evaluation: Evaluation, count: int = LOOKS_SHOWN) -> tuple[Ou
     """
     by_class: dict[int, list[Outcome]] = {}
     for outcome in evaluation.outcomes:
+        if outcome.label < 0:  # shows none of the classes
+            continue
         by_class.setdefault(outcome.label, []).append(outcome)
     middles = []
     for label in sorted(by_class):

@@ -9,15 +9,17 @@ from typing import Any
 from vitreous.report.chart import Line, Lines
 from vitreous.report.content import MISTAKES_SHOWN, Command, Exhibit
 from vitreous.report.figure import reliability_diagram
-from vitreous.report.views import _exhibit as exhibit_view
-from vitreous.report.views import _failures as failures_view
-from vitreous.report.views import _headline as headline_view
-from vitreous.report.views import _matrix as matrix_view
-from vitreous.report.views import _mistakes_in_words as mistakes_in_words
-from vitreous.report.views import _rests_on as rests_on
-from vitreous.report.views import _weakness as weakness
+from vitreous.report.pieces import (
+    exhibit_view,
+    failures_view,
+    headline_view,
+    matrix_view,
+    mistakes_in_words,
+    rests_on,
+    weakness,
+)
 from vitreous.report.words import calibration_in_words, count, name, percent, reliability
-from vitreous.results import NO_CLASS, Calibration, Evaluation
+from vitreous.results import Calibration, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +50,6 @@ def evaluation_view(report: EvaluationReport) -> dict[str, Any]:
         report: what to show.
     """
     found = report.evaluation
-    named = (*found.classes, NO_CLASS)  # the label -1 of an image that shows none is the last
     links = [("figures", "Figures"), ("mistakes", "Mistakes"), ("confusions", "Confusions"), ("classes", "Classes")]
     diagrams = [("", found)]
     if report.calibrated is not None:
@@ -65,7 +66,7 @@ def evaluation_view(report: EvaluationReport) -> dict[str, Any]:
         "figures": figures(found),
         "notes": found.notes,
         "failed": failures_view(found.failed),
-        "mistakes": [exhibit_view(exhibit, named) for exhibit in report.mistakes[:MISTAKES_SHOWN]],
+        "mistakes": [exhibit_view(exhibit, found.classes) for exhibit in report.mistakes[:MISTAKES_SHOWN]],
         "mistakes_words": mistakes_in_words(found),
         "matrix": matrix_view(found),
         "classes": sorted(found.per_class, key=weakness),

@@ -1,7 +1,8 @@
 """Reports as one self-contained HTML file: no external asset, no network, everything escaped.
 
-Templates say what the page says, `views` gives them its values, `figure` and `matrix` draw. The page's one style sheet
-and one script are allowed by their hashes; a content security policy forbids everything else, inline styles included.
+Templates say what the page says, a file per page gives them its values, `figure`, `matrix` and `chart` draw. The page's
+one style sheet and one script are allowed by their hashes; a content security policy forbids everything else, inline
+styles included.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from vitreous.files import write_text
-from vitreous.report import views
 from vitreous.report.card import model_card as model_card
 from vitreous.report.check import check_view
 from vitreous.report.compare import comparison_view
 from vitreous.report.content import RunReport
+from vitreous.report.demo import demo_view
 from vitreous.report.evaluation import evaluation_view
 from vitreous.report.figure import bar
 from vitreous.report.masked import MaskedReport, masked_card, masked_view
@@ -29,6 +30,7 @@ from vitreous.report.miniature import miniature_view
 from vitreous.report.paper import paper_view
 from vitreous.report.probe import probe_view
 from vitreous.report.robustness import robustness_view
+from vitreous.report.run import run_view
 from vitreous.report.vtab import vtab_view
 from vitreous.report.words import clean, count, name, percent, sentence
 
@@ -47,10 +49,10 @@ def _page(template: str, view: Callable[[Report], dict[str, Any]]) -> Callable[[
     return write
 
 
-write_run_report = _page("run.html.j2", views.run_view)
+write_run_report = _page("run.html.j2", run_view)
 """Write the page of a training run."""
 
-write_demo_report = _page("demo.html.j2", views.demo_view)
+write_demo_report = _page("demo.html.j2", demo_view)
 """Write the page of the demo."""
 
 write_masked_report = _page("masked.html.j2", masked_view)

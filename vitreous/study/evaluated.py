@@ -31,7 +31,7 @@ from vitreous.report.content import Command, Exhibit, Picture, worst_mistakes
 from vitreous.report.evaluation import EvaluationReport, reliability_chart
 from vitreous.report.html import write_evaluation_report
 from vitreous.report.words import reliability
-from vitreous.results import NO_CLASS, Calibration, Evaluation, Outcome
+from vitreous.results import Calibration, Evaluation, Outcome
 from vitreous.schema import to_json
 from vitreous.training.finish import write_predictions
 from vitreous.zoo import is_model_name
@@ -250,6 +250,5 @@ def _write(folder: Path, report: EvaluationReport) -> None:
         "calibration": to_json(report.calibration),
     }
     write_text(folder / FIGURES, json.dumps(figures, indent=1, allow_nan=False) + "\n")
-    # the label -1 of an image that shows none of the classes is the last of these names
-    write_predictions(folder / PREDICTIONS, dataclasses.replace(found, classes=(*found.classes, NO_CLASS)))
+    write_predictions(folder / PREDICTIONS, found)
     save(reliability_chart(found, report.calibrated), folder, "reliability")

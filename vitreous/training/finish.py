@@ -143,7 +143,7 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
     rows.writerow(["path", "label", "predicted", "probability", "label_probability", "correct"])
     for o in evaluation.outcomes:
         names = [
-            spreadsheet_cell(name) for name in (o.path, evaluation.classes[o.label], evaluation.classes[o.predicted])
+            spreadsheet_cell(name) for name in (o.path, evaluation.class_name(o.label), evaluation.classes[o.predicted])
         ]
         rows.writerow([*names, f"{o.probability:.6f}", f"{o.label_probability:.6f}", int(o.label == o.predicted)])
     write_text(path, text.getvalue())
