@@ -62,7 +62,8 @@ def pixel_baseline(train: ImageSet, test: ImageSet, *, seed: int) -> Baseline:
     """Multinomial logistic regression on pixels, at a bounded cost.
 
     Images up to 16 px keep their pixels, larger ones are squashed to 16 x 16; of more than 5,000 training images that
-    many are drawn, and so are 20,000 of more images to be scored on. Features are RGB in [0, 1]; the penalty is scikit-learn's default, C = 1.
+    many are drawn, and of more than 20,000 others that many are scored. Features are RGB in [0, 1]; the penalty is
+    scikit-learn's default, C = 1.
 
     Args:
         train: what may be learned from.
