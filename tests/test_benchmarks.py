@@ -77,6 +77,13 @@ def test_data_runs_beside_its_peers() -> None:
     assert 4 == done.stdout.count("| vitreous, ")
 
 
+@pytest.mark.slow
+def test_every_question_about_evaluation_is_answered() -> None:
+    done = run_benchmark("evaluation.py", "--quick")
+    assert 0 == done.returncode, done.stderr
+    assert 10 == done.stdout.count("\n| ")  # eight questions below two lines of heading
+
+
 @pytest.fixture(scope="module")
 def throughput() -> ModuleType:
     """The script as a module."""
