@@ -170,6 +170,17 @@ def test_other_classes_than_the_200_are_refused_with_both_counts(tmp_path: Path)
     assert WNIDS[6] in str(caught.value)
 
 
+@pytest.mark.parametrize("stranger", ["extra", "n00004475"])
+def test_folders_that_are_none_of_the_thousand_are_named(tmp_path: Path, stranger: str) -> None:
+    folder = wnid_tree(tmp_path / "sketch", {5: [5]})
+    picture(folder / stranger / "1.jpg", 5)
+    with pytest.raises(
+        DataError, match="1 folder of images without a WordNet id of ImageNet's 1,000 classes"
+    ) as caught:
+        scored("imagenet-sketch", tmp_path)
+    assert stranger in str(caught.value)
+
+
 def test_an_unreadable_image_is_named_and_counts_as_not_seen(tmp_path: Path) -> None:
     folder = tree_of_a(tmp_path)
     (folder / WNIDS[11] / "image_0.jpg").write_bytes(b"nothing")

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
+from vitreous.console import count
 from vitreous.data.imageset import ImageSet, fingerprint
 from vitreous.data.layouts.folders.file_table import FileTable, size_of
 from vitreous.data.layouts.folders.folders import class_folders, folder_set
@@ -85,7 +86,7 @@ def images_by_wnid(folder: Path, name: str) -> tuple[ImageSet, list[str]]:
         name: what to call the set.
 
     Raises:
-        DataError: there is no image in any class folder.
+        DataError: there is no image in any class folder, or some lie in a folder that is no class of ImageNet's.
     """
     return _by_id(folder, name, keep_empty=False)
 
@@ -159,6 +160,13 @@ def _kind(folder: Path) -> Kind:
 def _by_id(folder: Path, name: str, keep_empty: bool) -> tuple[ImageSet, list[str]]:
     """Images in class folders named after WordNet ids."""
     images, notes = class_folders(folder, name, keep_empty=keep_empty)
+    if strange := [each for each in images.classes if each not in wnid_places()]:
+        raise DataError(
+            f"{count(len(strange), 'folder')} of images without a WordNet id of ImageNet's 1,000 classes",
+            where=name,
+            why=f"there are folders called {some(strange)}",
+            remedy="move them away",
+        )
     places = np.array([wnid_places()[wnid] for wnid in images.classes], np.int64)
     return _with_names(images, places), [_meaning(name, len(places), "WordNet id"), *notes]
 
@@ -179,11 +187,11 @@ def _with_names(images: ImageSet, places: Int[np.ndarray, " Y"]) -> ImageSet:
     return dataclasses.replace(images, classes=classes, labels=table[images.labels], fingerprint=found)
 
 
-def _meaning(name: str, count: int, what: str) -> str:
+def _meaning(name: str, classes: int, what: str) -> str:
     example = (
         f"{imagenet_wnids()[0]} is {imagenet_names()[0]}" if what == "WordNet id" else f"0 is {imagenet_names()[0]}"
     )
-    return f"{name}: {count:,} of ImageNet's 1,000 classes, each folder named by its {what} ({example})"
+    return f"{name}: {classes:,} of ImageNet's 1,000 classes, each folder named by its {what} ({example})"
 
 
 def _by_number(folder: Path, name: str, truth: Truth | None) -> tuple[ImageSet, list[str]]:
