@@ -63,6 +63,17 @@ def test_no_cut_and_no_flipped_byte_goes_further_than_an_error(tmp_path: Path, p
             continue
 
 
+def test_a_flipped_bit_of_packed_numbers_is_met_by_their_checksum(tmp_path: Path) -> None:
+    """8,189 labels, as of the flowers: three bytes fill the last eight up, and the checksum stands behind those."""
+    path = tmp_path / "labels.mat"
+    scipy.io.savemat(path, {"labels": RNG.integers(1, 103, (1, 8189)).astype(np.uint8)}, do_compression=True)
+    content = path.read_bytes()
+    for at in range(300, len(content), 97):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(DataError, match="damaged"):
+            numeric_arrays(path, ("labels",))
+
+
 def test_an_array_that_cannot_be_so_large_is_not_made(tmp_path: Path) -> None:
     """4 GB are claimed by a file of a few hundred bytes."""
     sides, size = (32, 32, 3, 2**20 + 2**18), 32 * 32 * 3 * (2**20 + 2**18)

@@ -139,6 +139,7 @@ def _numbers_in(element: _Element, order: str, names: Sequence[str]) -> Iterator
         rest = packed.read(size - len(begun), before=begun)
         if len(rest) < size:
             raise _Damaged(f"{name} is cut off")
+        packed.finish()
         numbers = np.frombuffer(memoryview(rest).toreadonly(), dtype)
     yield name, numbers.reshape(sides, order="F")
 
@@ -172,6 +173,12 @@ class _Packed:
                 break
             found += unpacked
         return found
+
+    def finish(self) -> None:
+        """Unpacks what fills the last eight bytes up, and compares zlib's checksum, which stands behind it."""
+        self.read(8)
+        if not self._stream.eof:
+            raise _Damaged("an array goes on behind its numbers, or its checksum is cut off")
 
 
 def _byte_order(header: bytes, where: str) -> str:
