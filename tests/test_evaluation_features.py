@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.data.imageset import ImageSet, array_set
 from vitreous.data.sources import open_images
-from vitreous.errors import DataError, ResourceError, UsageError
+from vitreous.errors import DataError, ImageError, ResourceError, UsageError
 from vitreous.evaluation import features
 from vitreous.evaluation.features import extract, frozen, num_layers
 from vitreous.evaluation.fewshot import few_shot
@@ -206,6 +207,75 @@ def test_damaged_features_are_made_anew(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-5])
     np.testing.assert_array_equal(whole, extract(predictor, some, cache=tmp_path).pooled)
     assert len(file.read_bytes()) == file.stat().st_size > 4 * 28 * 4
+
+
+def test_an_image_that_can_be_read_again_is_looked_at_again(tmp_path: Path) -> None:
+    predictor, some, broken = frozen(model_with_card(random_vit())), photos(tmp_path / "photos"), {3}
+    read = some.read
+
+    def fails(place: int) -> np.ndarray:
+        if place in broken:
+            raise ImageError("the network is away", where=some.ids[place])
+        return read(place)
+
+    some = dataclasses.replace(some, read=fails, encoded=None)
+    assert 5 == extract(predictor, some, cache=tmp_path / "cache").seen
+    assert 5 == extract(predictor, some, cache=tmp_path / "cache").seen
+    broken.clear()
+    assert 6 == extract(predictor, some, cache=tmp_path / "cache").seen
+
+
+def test_what_could_change_unnoticed_is_not_found_again(tmp_path: Path) -> None:
+    model, shift = model_with_card(random_vit()), 0
+
+    def read(place: int) -> np.ndarray:
+        return np.full((9, 9, 3), 20 * place + shift, np.uint8)
+
+    some = ImageSet(name="drawn", classes=("a", "b"), ids=["1", "2"], labels=np.array([0, 1]), read=read)
+    before = np.array(extract(frozen(model), some, cache=tmp_path).pooled)
+    shift = 100
+    after = extract(frozen(model), some, cache=tmp_path).pooled
+    assert np.abs(after - before).max() > 1e-3
+
+    class Mine(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor, self.head = factor, nn.Linear(3, 2)
+            nn.init.ones_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(self.factor * images.mean(dim=(2, 3)))
+            return logits
+
+    known, card = images(4), ModelCard(preprocess=PreprocessConfig(image_size=(9, 9)), classes=("a", "b"))
+    one, two = (extract(frozen((Mine(factor), card)), known, cache=tmp_path).pooled for factor in (1.0, 2.0))
+    np.testing.assert_allclose(two, 2 * one, rtol=1e-6)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_features_that_were_not_used_for_longest_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = frozen(model_with_card(random_vit()))
+    sets = [images(count) for count in (40, 41, 42)]
+    left = tmp_path / ".writing-1-00ff00ff"
+    left.mkdir()
+    (left / "pooled.npy").touch()
+    for aged in (left / "pooled.npy", left):
+        os.utime(aged, (0, 0))
+    other = tmp_path / "mine.txt"
+    other.touch()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 30_000}))
+    kept: list[Path] = []
+    for place, some in enumerate(sets[:2]):
+        extract(predictor, some, cache=tmp_path)
+        kept += [facts.parent for facts in tmp_path.glob("*/facts.json") if facts.parent not in kept]
+        os.utime(kept[-1] / "facts.json", (1_000 + place, 1_000 + place))
+    assert (not left.exists(), 2) == (True, len(kept))
+    extract(predictor, sets[0], cache=tmp_path)  # used, and so the younger of the two
+    size = sum(file.stat().st_size for file in kept[0].iterdir())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 3 * size}))  # half of 5 is 2
+    extract(predictor, sets[2], cache=tmp_path)
+    assert (True, False, True) == (kept[0].exists(), kept[1].exists(), other.exists())
 
 
 def test_what_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

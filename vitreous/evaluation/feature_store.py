@@ -1,4 +1,7 @@
-"""Frozen features on disk: a folder of .npy files that is whole or not there, read back through memory maps."""
+"""Frozen features on disk: a folder of .npy files that is whole or not there, read back through memory maps.
+
+All of them together take at most half of what is free on their disk: those that were not used for longest give way.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +26,10 @@ from vitreous.results import Failure
 
 _FACTS = "facts.json"
 _PLACES = "places.npy"
+_ASIDE = ".writing-"
+
+_DISK_SHARE = 2  # all features together may take half of what is free where they lie
+_ABANDONED = 86_400  # seconds without a write after which unfinished features are nobody's any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +57,20 @@ def read_stored(folder: Path) -> Stored | None:
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     sound = all(part.shape == (facts["seen"], facts["parts"][name]) for name, part in parts.items())
-    return Stored(parts, places, failed) if sound and places.shape == (facts["seen"],) else None
+    if not sound or places.shape != (facts["seen"],):
+        return None
+    with contextlib.suppress(OSError):  # somebody else's folder may be read, too
+        os.utime(folder / _FACTS)  # in use: those that were not for longest go first
+    return Stored(parts, places, failed)
+
+
+def forget(folder: Path) -> None:
+    """Remove stored features; whoever reads them goes on doing so.
+
+    Args:
+        folder: as `Writing` leaves it.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Writing:
@@ -64,7 +85,7 @@ class Writing:
 
     def __init__(self, folder: Path, rows: int) -> None:
         self._folder, self._most = folder, rows
-        self._aside = folder.with_name(f".writing-{os.getpid()}-{secrets.token_hex(4)}")
+        self._aside = folder.with_name(f"{_ASIDE}{os.getpid()}-{secrets.token_hex(4)}")
         self._files: dict[str, BinaryIO] = {}
         self._widths: dict[str, int] = {}
         self._rows = 0
@@ -133,7 +154,9 @@ class Writing:
 
     def _open(self, widths: dict[str, int]) -> None:
         self._widths = widths
-        require_room(self._aside, 4 * self._most * sum(widths.values()))
+        coming = 4 * self._most * sum(widths.values())
+        _make_room(self._folder.parent, coming)
+        require_room(self._aside, coming)
         for name, width in widths.items():
             self._files[name] = (self._aside / f"{name}.npy").open("xb")
             self._head(self._files[name], width, self._most)
@@ -147,6 +170,26 @@ class Writing:
         told = cannot_write(self._folder, 4 * self._most * sum(self._widths.values()), error)
         remedy = "make room, or another folder: VITREOUS_CACHE=DIR in the environment moves it"
         return ResourceError(told.what, where=told.where, why=told.why, remedy=remedy)
+
+
+def _make_room(cache: Path, coming: int) -> None:
+    """Remove what a process that was killed left, and features that were not used for longest, within the bound."""
+    kept: list[tuple[float, int, Path]] = []
+    for folder in cache.iterdir():
+        with contextlib.suppress(OSError):  # gone meanwhile, or not to be read
+            if folder.name.startswith(_ASIDE):
+                if time.time() - max(one.stat().st_mtime for one in (folder, *folder.iterdir())) > _ABANDONED:
+                    forget(folder)
+            elif (folder / _FACTS).is_file():
+                size = sum(one.stat().st_size for one in folder.iterdir())
+                kept.append(((folder / _FACTS).stat().st_mtime, size, folder))
+    held = sum(size for _, size, _ in kept)
+    room = shutil.disk_usage(cache).free + held
+    for _, size, folder in sorted(kept):
+        if held + coming <= room // _DISK_SHARE or coming > room:  # what fits nowhere costs nothing that is there
+            break
+        forget(folder)
+        held -= size
 
 
 def _closed(file: BinaryIO) -> None:

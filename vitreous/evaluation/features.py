@@ -5,6 +5,7 @@ Everything that judges a model without training it stands on these: nearest neig
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -23,11 +24,13 @@ from torch import nn
 from vitreous.architecture import ResNetConfig, ViTConfig
 from vitreous.config import ModelCard, PreprocessConfig
 from vitreous.console import Progress
+from vitreous.data.feeding.cache import stamp_of
+from vitreous.data.feeding.cache_file import Stamp
 from vitreous.data.feeding.loader import Readable, evaluation_batches
 from vitreous.data.feeding.threads import num_readers
 from vitreous.data.imageset import ImageSet
-from vitreous.errors import DataError, ModelFileError, UsageError
-from vitreous.evaluation.feature_store import Stored, Writing, read_stored
+from vitreous.errors import DataError, ImageError, ModelFileError, ResourceError, UsageError
+from vitreous.evaluation.feature_store import Stored, Writing, forget, read_stored
 from vitreous.evaluation.reading import Reader, num_blocks, what_is_read
 from vitreous.model.prepare import Prepared
 from vitreous.model.resnet import ResNet
@@ -140,6 +143,8 @@ def extract(
         cache: folder of features that were made before; None keeps them in memory only. With one, they lie on disk and
             memory stays flat however many images there are. Under the key of the model's weights, the images, the
             preprocessing, the layers and the precision they are found again; photos that changed are looked at anew.
+            Where a change could not be noticed, in somebody's own module or in images that lie in no file, they are in
+            memory too.
 
     Raises:
         DataError: not one of the images can be read.
@@ -149,12 +154,14 @@ def extract(
     model, policy = module_of(predictor), predictor.prepared.policy
     chosen = _chosen_layers(model, layers)
     digest = model_digest(model)
-    folder = None
-    if cache is not None:
+    folder, stored = None, None
+    # what a module of somebody's own does is written in its code, which no digest of weights tells of
+    state = _state(images) if cache is not None and type(model) in (ViT, ResNet) else None
+    if cache is not None and state is not None:
         prepared = json.dumps(to_json(predictor.preprocess), sort_keys=True)
-        parts = [_FORM, digest, images.fingerprint, _state(images), prepared, chosen, policy.precision]
+        parts = [_FORM, digest, images.fingerprint, state, prepared, chosen, policy.precision]
         folder = cache / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-    stored = None if folder is None else read_stored(folder)
+        stored = _still_whole(read_stored(folder), images, folder)
     if stored is None:
         stored = _made(predictor, images, chosen, folder)
     return FrozenFeatures(
@@ -224,7 +231,12 @@ def _made(predictor: Predictor, images: ImageSet, layers: tuple[int, ...], folde
         _check_any(len(places), images, failed)
         writing.finish(np.concatenate(places), failed)
     stored = read_stored(folder)
-    assert stored is not None, "what was just written can be read"
+    if stored is None:
+        raise ResourceError(
+            "features that were just written are gone",
+            where=str(folder),
+            remedy="the same again: something removed them",
+        )
     return stored
 
 
@@ -300,34 +312,30 @@ def _with_a_head(model: ViT | ResNet) -> ViT | ResNet:
     return whole.eval()
 
 
-def _state(images: ImageSet) -> str:
-    """Size and time of every file the images lie in, as a digest: a photo may change and keep its name."""
-    if images.in_memory or images.afar:
+def _still_whole(stored: Stored | None, images: ImageSet, folder: Path) -> Stored | None:
+    """What is stored, unless an image that could not be read can be now, as after a network or rights were mended."""
+    if stored is None:
+        return None
+    for place in np.setdiff1d(np.arange(len(images)), stored.places).tolist():
+        with contextlib.suppress(ImageError):
+            images.read(place)
+            forget(folder)
+            return None
+    return stored
+
+
+def _state(images: ImageSet) -> str | None:
+    """Size and time of every file the images lie in, as a digest: a photo may change and keep its name. None where
+    they lie in no files, so that nobody could tell."""
+    if images.in_memory or images.afar:  # their fingerprint is of what they show, or of where they are fetched from
         return ""
-    digest, containers = hashlib.sha256(), dict[str, tuple[int, int] | None]()
+    digest, containers = hashlib.sha256(), dict[str, Stamp | None]()
     for name in images.ids:
-        found = _file_state(name)
-        if found is None:
-            folder = os.path.dirname(name)
-            if folder not in containers:
-                containers[folder] = _container_state(folder)
-            found = containers[folder]
+        folder = os.path.dirname(name)
+        if folder not in containers:
+            containers[folder] = stamp_of(folder)  # an archive or shard; None for a folder
+        found = containers[folder] or stamp_of(name)
+        if found is None and not os.path.isdir(folder):
+            return None
         digest.update(repr(found).encode())
     return digest.hexdigest()
-
-
-def _file_state(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a zero byte in a name
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
-def _container_state(path: str) -> tuple[int, int] | None:
-    """Of the archive or shard that `path` lies in."""
-    while path and path != os.path.dirname(path):
-        if (found := _file_state(path)) is not None:
-            return found
-        path = os.path.dirname(path)
-    return None
