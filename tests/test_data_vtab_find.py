@@ -198,6 +198,22 @@ def test_lists_come_before_files_and_files_before_shards(tmp_path: Path, monkeyp
     )
 
 
+def test_shards_that_are_not_needed_stop_nothing(tmp_path: Path) -> None:
+    """Nobody can tell which of two folders they are to test with; where there are lists, nobody needs to."""
+    shards = write_clip_shards(tmp_path / "wds_vtab-svhn", {"train": [0], "test": [1]})
+    (shards / "test").rename(shards / "testing")
+    write_clip_shards(shards, {"test": [1]})
+    with pytest.raises(DataError, match="could be the test images"):
+        open_task(find_task("svhn"), tmp_path)
+    assert missing("svhn", tmp_path, "full").looked == (
+        f"original files below {tmp_path}: train_32x32.mat and test_32x32.mat",
+    )
+    lists = write_lists(tmp_path / "svhn", {"train800": [1], "val200": [2], "test": [0]})
+    data = opened("svhn", tmp_path)
+    assert data.source == f"lists in {lists}"
+    assert not any("could be read too" in note for note in data.notes)
+
+
 def test_what_is_drawn_comes_last_and_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = array_set("drawn", np.zeros((17, 2, 3), np.uint8), np.arange(17) % 16, tuple(map(str, range(16))))
     parts = Parts(drawn, drawn, drawn, "drawn", regenerated=True)

@@ -132,12 +132,13 @@ def open_task(task: VtabTask, root: Path | None, *, protocol: Protocol = "1k") -
 
 def _from_files(task: VtabTask, root: Path, besides: list[str], *, full: bool) -> Parts | None:
     """The parts of a task from the first source that has them; to `besides` comes what is there and does not serve."""
-    lists, shards = list_folders(root, task), shard_folders(root, task)
+    lists = list_folders(root, task)
     if lists and not full:
-        return _chosen(task, open_lists(lists[0], task), lists[1:] + shards)
+        return _chosen(task, open_lists(lists[0], task), lists[1:] + shard_folders(root, task, needed=False))
     for opener in _RAW[task.name]:
         if (parts := opener(root, task)) is not None:
-            return _chosen(task, parts, lists + shards)
+            return _chosen(task, parts, lists + shard_folders(root, task, needed=False))
+    shards = shard_folders(root, task, needed=not full)
     for folder in shards if not full else ():
         if (parts := open_shards(folder, task)) is not None:
             return _chosen(task, parts, [each for each in shards if each != folder])

@@ -29,17 +29,25 @@ _UNBINNED = {
 }  # positions and orientations that VTAB takes together to 16 classes
 
 
-def shard_folders(root: Path, task: VtabTask) -> list[Path]:
+def shard_folders(root: Path, task: VtabTask, *, needed: bool) -> list[Path]:
     """The folders of a task that hold tar shards, those to test with at least.
 
     Args:
         root: where the data sets lie, or one of them.
         task: which.
+        needed: whether a folder in which shards cannot be told apart stops everything; it is no such folder otherwise.
 
     Raises:
         DataError: two folders could be the same part of one data set, or shards lie beside other things.
     """
-    return [folder for folder in folders_of(root, task) if "test" in find_shards(str(folder))]
+    found = []
+    for folder in folders_of(root, task):
+        try:
+            found += [folder] if "test" in find_shards(str(folder)) else []
+        except DataError:
+            if needed:
+                raise
+    return found
 
 
 def open_shards(folder: Path, task: VtabTask) -> Parts | None:
