@@ -157,6 +157,26 @@ def test_the_clean_score_is_on_the_same_200_classes(tmp_path: Path) -> None:
     assert scored("imagenet-a", tmp_path, clean=False).clean is None
 
 
+def test_clean_images_that_cannot_be_used_cost_no_score_and_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said_of(*files: str) -> str:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        wnid_tree(root / "sketch", {5: [5]})
+        for file in files:
+            picture(root / file, 5)
+        found = scored("imagenet-sketch", root)
+        assert (found.seen, found.top1, found.clean, found.drop) == (1, 1.0, None, None)
+        assert found.notes[-1] in capsys.readouterr().err
+        return found.notes[-1]
+
+    sorted_in, flat = f"{WNIDS[5]}/ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"
+    assert "do not lie under --root" in said_of()
+    assert "some validation images lie in" in said_of(f"val/{sorted_in}", f"val/{flat}")
+    assert "there is no list of their labels" in said_of(f"val/{flat}")
+    assert "2 folders could be ImageNet" in said_of(f"val/{sorted_in}", f"imagenet/val/{sorted_in}")
+
+
 def test_other_classes_than_the_200_are_refused_with_both_counts(tmp_path: Path) -> None:
     folder = tree_of_a(tmp_path)
     picture(folder / WNIDS[7] / "1.jpg", 7)

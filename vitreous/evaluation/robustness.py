@@ -120,12 +120,12 @@ def evaluate_variant(
         return _real(judge, variant, folder)
     labelled = open_variant(variant, folder)
     say(*labelled.notes)  # of every layout at least one
+    compared = clean and variant.layout in ("wnids", "numbers")
+    found = _clean(judge, folder, chosen_classes(variant.name)) if compared else None
     answers = _ask(judge, labelled, judge.predictor.preprocess, variant.title)
     first, five = _hits(answers, labelled.images)
     result = _result(judge, variant, labelled.images, first, five, tuple(answers.failed.values()), labelled.notes)
-    if not clean or variant.layout not in ("wnids", "numbers"):
-        return result
-    return _against(result, _clean(judge, folder, chosen_classes(variant.name)))
+    return result if found is None else _against(result, found)
 
 
 def _judge(predictor: Predictor, variant: Variant, called: str) -> _Judge:
@@ -256,14 +256,23 @@ def _real(judge: _Judge, variant: Variant, root: Path) -> RobustnessResult:
     return _against(result, _clean_score(own, own_five, answers, labelled))
 
 
-def _clean(judge: _Judge, root: Path, classes: Sequence[int]) -> CleanScore | None:
-    """The same question asked of ImageNet's validation images, where they are there."""
-    labelled = open_clean(root, classes)
-    if labelled is None:
-        return None
-    say(f"{labelled.images.name}: {len(labelled.images):,} validation images of the same {len(classes):,} classes")
-    answers = _ask(judge, labelled, judge.predictor.preprocess, "clean images")
-    return _clean_score(*_hits(answers, labelled.images), answers, labelled)
+def _clean(judge: _Judge, root: Path, classes: Sequence[int]) -> CleanScore | str:
+    """The same question asked of ImageNet's validation images; where it cannot be, why.
+
+    That ends nothing, as the variant has a score without them; asked before it, what is said can still be mended.
+    """
+    said = "ImageNet's validation images do not lie under --root: there is no clean score to compare with"
+    try:
+        if (labelled := open_clean(root, classes)) is not None:
+            name, images = labelled.images.name, len(labelled.images)
+            say(f"{name}: {count(images, 'validation image')} of the same {len(classes):,} classes")
+            answers = _ask(judge, labelled, judge.predictor.preprocess, "clean images")
+            return _clean_score(*_hits(answers, labelled.images), answers, labelled)
+    except DataError as error:
+        parts = [part for part in (error.what, error.where, error.why) if part]
+        said = f"there is no clean score to compare with: {'; '.join(parts)}"
+    say(said)
+    return said
 
 
 def _clean_score(
@@ -279,10 +288,9 @@ def _clean_score(
     )
 
 
-def _against(result: RobustnessResult, clean: CleanScore | None) -> RobustnessResult:
-    if clean is None:
-        said = "ImageNet's validation images do not lie under --root: there is no clean score to compare with"
-        return dataclasses.replace(result, notes=(*result.notes, said))
+def _against(result: RobustnessResult, clean: CleanScore | str) -> RobustnessResult:
+    if isinstance(clean, str):
+        return dataclasses.replace(result, notes=(*result.notes, clean))
     return dataclasses.replace(result, clean=clean, drop=clean.top1 - result.top1)
 
 
@@ -303,9 +311,10 @@ def _corrupted(judge: _Judge, variant: Variant, root: Path, clean: bool, remembe
         notes.append(f"{folder}: left out {some(others)}, which are no corruptions of ImageNet-C")
     say(*notes)
     clean_score = _clean(judge, root, range(NUM_CLASSES)) if clean else None
-    if clean_score is not None:
+    clean_error = None
+    if isinstance(clean_score, CleanScore):
         notes.append(f"relative mCE takes AlexNet's error on clean images as {100 * ALEXNET_CLEAN_ERROR:.1f} %")
-    clean_error = None if clean_score is None else 1.0 - clean_score.top1
+        clean_error = 1.0 - clean_score.top1
     scores = {
         name: corruption_score(
             name,
@@ -325,7 +334,7 @@ def _corrupted(judge: _Judge, variant: Variant, root: Path, clean: bool, remembe
         mce=None if lacking else mean_over(score.ce for score in main),
         relative_mce=None if lacking else mean_over(score.relative_ce for score in main),
     )
-    return _against(result, clean_score) if clean else result
+    return result if clean_score is None else _against(result, clean_score)
 
 
 def _shown_as(judge: _Judge) -> str:

@@ -119,20 +119,23 @@ def open_real(root: Path) -> Relabelled:
 
 
 def open_clean(root: Path, classes: Sequence[int]) -> Labelled | None:
-    """ImageNet's validation images of some classes; None where they do not lie below a folder with their labels.
+    """ImageNet's validation images of some classes; None where there are none below a folder.
 
     Args:
         root: holds them, perhaps beside the variants.
         classes: of the thousand; an answer is chosen among these.
+
+    Raises:
+        DataError: they have no labels, or only some lie in class folders; or there are several folders of them.
     """
     variant = find_variant("imagenet")
-    found = _validation_folders(variant, root)
-    if len(found) != 1 or (_is_flat(found[0]) and not find_truth(found[0])):
+    if not _validation_folders(variant, root):
         return None
-    images, _ = validation_images(found[0], str(found[0]))
+    folder = find_folder(variant, root)
+    images, _ = validation_images(folder, str(folder))
     images = match_classes(images, imagenet_names(), known_to="ImageNet")
     kept = images.subset(np.flatnonzero(np.isin(images.labels, np.array(classes))))
-    return _among(_without_empty(kept), classes, []) if len(kept) else None
+    return _among(kept, classes, []) if len(kept) else None
 
 
 def open_corruptions(root: Path) -> tuple[Path, dict[str, dict[int, Path]]]:
@@ -317,17 +320,6 @@ def _among(images: ImageSet, classes: Sequence[int], notes: Sequence[str]) -> La
     names = imagenet_names()
     matched = match_classes(images, [names[place] for place in classes], known_to="ImageNet")
     return Labelled(matched, tuple((place,) for place in classes), tuple(notes))
-
-
-def _without_empty(images: ImageSet) -> ImageSet:
-    """The same images, in the classes that have any."""
-    there = np.flatnonzero(images.counts)
-    table = np.zeros(len(images.classes), np.int64)
-    table[there] = np.arange(len(there))
-    classes = tuple(images.classes[place] for place in there)
-    return dataclasses.replace(
-        images, classes=classes, labels=table[images.labels], fingerprint=fingerprint(images.fingerprint, classes)
-    )
 
 
 def _shown(images: ImageSet, cut: Callable[[np.ndarray], np.ndarray], how: str) -> ImageSet:
