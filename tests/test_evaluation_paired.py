@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vitreous.evaluation.paired import holm, images_needed, mcnemar, share_difference
+from vitreous.evaluation.paired import holm, images_needed, in_accord, mcnemar, share_difference
 
 
 @pytest.mark.parametrize(("a", "b"), [(0, 0), (0, 1), (3, 3), (2, 9), (17, 40), (400, 470), (20_000, 20_450)])
@@ -62,6 +62,19 @@ def test_models_that_never_differed_may_still_differ() -> None:
     low, high = share_difference(0, 0, 200, seed=0)
     assert -low == high
     assert (1 - high) ** 200 == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("total", [20, 300])
+def test_interval_and_test_say_the_same(total: int) -> None:
+    alone = 0
+    for only_a in range(6):
+        for only_b in range(only_a, 15):
+            noise = mcnemar(only_a, only_b) >= 0.05
+            found = share_difference(only_a, only_b, total, seed=0)
+            low, high = in_accord(found, within_noise=noise)
+            assert noise == (low <= 0 <= high)
+            alone += noise != (found[0] <= 0 <= found[1])
+    assert alone > 3  # which the bootstrap alone does not
 
 
 def test_the_number_of_images_gives_the_power_that_was_promised() -> None:

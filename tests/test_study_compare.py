@@ -76,6 +76,17 @@ def test_the_counts_and_figures_are_those_of_the_two_evaluations() -> None:
     assert found.agreement == pytest.approx(same)
 
 
+def test_an_interval_never_denies_what_the_test_says() -> None:
+    """Five images that only B gets right, none that only A does: a coin falls so in one of sixteen cases."""
+    labels = np.repeat([0, 1], [5, 35])
+    pixels = np.broadcast_to(np.array([82, 128], np.uint8)[labels, None, None, None], (40, 8, 12, 3)).copy()
+    found = compare(Brightness(0.1), Brightness(0.0), array_set("few", pixels, labels, CLASSES))
+    assert (0, 5) == (found.only_a, found.only_b)
+    assert found.p_value == pytest.approx(0.0625)
+    assert "within noise" == found.verdict
+    assert 0 == found.top1.interval[0] < found.top1.difference
+
+
 def test_the_order_in_which_a_model_knows_its_classes_changes_nothing() -> None:
     images = shades()
     plain = compare(Brightness(-0.3), Brightness(0.1), images)

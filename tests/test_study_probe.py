@@ -16,9 +16,11 @@ from vitreous.data.imageset import ImageSet, Splits, array_set
 from vitreous.data.targets import Targets
 from vitreous.errors import DataError, UsageError
 from vitreous.evaluation import linear
-from vitreous.results import ProbeResult
+from vitreous.evaluation.layers import Layer
+from vitreous.results import ModelProbe, ProbeResult, ProbeScore
 from vitreous.study import probe_scores
-from vitreous.study.probe_scores import best_layer_words, paired
+from vitreous.study.probe import _differences
+from vitreous.study.probe_scores import Scored, best_layer_words, is_noise, paired
 
 
 def striped(count: int, seed: int, first: int = 0) -> ImageSet:
@@ -80,12 +82,46 @@ def test_a_difference_is_told_from_chance_by_the_images_that_both_saw() -> None:
     a, b = np.ones(60), np.ones(60)
     b[:20] = 0
     a[-3:] = np.nan
-    gap, (low, high) = paired(a, b)
-    assert np.isclose(20 / 57, gap)
-    assert 0 < low < gap < high
+    gap = paired(a, b)
+    assert np.isclose(20 / 57, gap.difference)
+    assert 0 < gap.interval[0] < gap.difference < gap.interval[1]
+    assert np.isclose(2 * 0.5**20, gap.p_value)
+    assert not is_noise(gap, gap.p_value)
     b = np.where(np.arange(60) % 10 == 0, 0.0, 1.0)
-    _, (low, high) = paired(np.roll(b, 1), b)
-    assert low <= 0 <= high
+    gap = paired(np.roll(b, 1), b)
+    assert gap.interval[0] <= 0 <= gap.interval[1]
+    assert is_noise(gap, gap.p_value)
+    a, b = np.ones(20), np.ones(20)
+    b[:5] = 0  # five heads of a fair coin, or five tails: one in sixteen, whatever the bootstrap thinks of it
+    gap = paired(a, b)
+    assert 0 < gap.interval[0]
+    assert np.isclose(0.0625, gap.p_value)
+    assert is_noise(gap, gap.p_value)
+
+
+def test_the_best_of_several_models_is_ahead_by_luck_too() -> None:
+    whole = np.ones(90)
+
+    def model(name: str, *wrong: int) -> Scored:
+        right = whole.copy()
+        right[list(wrong)] = 0
+        score = ProbeScore(
+            name="k-NN", setting="", top1=right.mean(), interval=(0.0, 1.0), learned=1, seen=90, expected=90
+        )
+        probed = ModelProbe(
+            model=name, reads="", width=1, parameters=1, random=False, scores=(score,), knn=(), linear_grid=(),
+            logistic_grid=(), layers=(), layer_words="", price=None, seconds=0.0, notes=(),
+        )  # fmt: skip
+        return Scored(found=probed, right={"k-NN": right}, seen=90, failed=())
+
+    best, behind = model("best", 0), model("behind", *range(1, 9))  # 1 and 8: p is 0.039
+    (told,) = _differences([behind, best], best, "k-NN")
+    assert np.isclose(20 / 512, told.p_value)
+    assert (False, "best", "behind") == (told.within_noise, told.better, told.other)
+    many = [behind, best, model("third", *range(1, 9)), model("last", *range(1, 29))]
+    found = {one.other: one for one in _differences(many, best, "k-NN")}
+    assert {"behind": True, "third": True, "last": False} == {key: one.within_noise for key, one in found.items()}
+    assert 0 == found["behind"].interval[0] < found["behind"].difference
 
 
 def test_what_is_written_says_the_same(found: ProbeResult) -> None:
@@ -155,10 +191,10 @@ def test_nothing_to_do_is_said(splits: Splits, tmp_path: Path) -> None:
 
 
 def test_the_sentence_of_the_best_block_tells_chance_from_more() -> None:
-    def block(layer: int, right: np.ndarray) -> probe_scores.Layer:
+    def block(layer: int, right: np.ndarray) -> Layer:
         share = float(right.mean())
         nothing = (0.0, 1.0)
-        return probe_scores.Layer(
+        return Layer(
             layer=layer, knn=share, knn_interval=nothing, least_squares=share, least_squares_interval=nothing,
             knn_right=right, right=right,
         )  # fmt: skip

@@ -43,12 +43,26 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
+def in_accord(interval: tuple[float, float], *, within_noise: bool) -> tuple[float, float]:
+    """The interval of a difference beside the outcome of its test: it holds 0 where the test finds noise.
+
+    Of few images that only one gets right, the percentiles of the bootstrap may all lie on one side of 0 though a fair
+    coin would often divide them so; only a wider interval is honest then.
+
+    Args:
+        interval: of the difference.
+        within_noise: what the test says.
+    """
+    low, high = interval
+    return (min(low, 0.0), max(high, 0.0)) if within_noise else interval
+
+
 def share_difference(only_a: int, only_b: int, total: int, *, seed: int) -> tuple[float, float]:
     """95 % bootstrap interval of how much larger B's share of right answers is than A's.
 
     Images are drawn with both their answers. What a sample holds of the images that only one gets right is all that
     counts, and that is multinomial; it is drawn so 20,000 times. Where no such image was met, resampling knows nothing
-    of those that were not: the interval then reaches to the share that stays unmet in 95 % of such sets.
+    of those that were not: the interval then reaches to the share that so many images would all miss in 2.5 % of cases.
 
     Args:
         only_a: images that only A gets right.

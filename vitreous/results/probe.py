@@ -104,9 +104,11 @@ class ProbeDifference:
     difference: float
     """Of the accuracies, 0 or more."""
     interval: tuple[float, float]
-    """95 % paired bootstrap interval of the difference."""
+    """95 % paired bootstrap interval of the difference; it holds 0 wherever `within_noise` is true."""
     within_noise: bool
-    """Whether the interval holds 0."""
+    """Whether chance may explain it: the interval holds 0, or the test does not tell at the 5 % level."""
+    p_value: float
+    """McNemar's exact test (of few-shot, the sign test), corrected for all pairs of models by Holm's method."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

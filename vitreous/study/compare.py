@@ -22,7 +22,7 @@ from vitreous.data.sources import open_images
 from vitreous.errors import DataError
 from vitreous.evaluation.evaluate import Answers, Asked, ask, score
 from vitreous.evaluation.intervals import Statistic, calibration_of, mean_of, resamples
-from vitreous.evaluation.paired import difference, holm, images_needed, mcnemar, share_difference
+from vitreous.evaluation.paired import difference, holm, images_needed, in_accord, mcnemar, share_difference
 from vitreous.files import write_text
 from vitreous.predict import Model, Predictor
 from vitreous.report.compare import DUELS_SHOWN, ComparisonReport, duels_shown
@@ -177,11 +177,12 @@ def _compared(sides: tuple[_Side, _Side], images: ImageSet, names: tuple[str, st
     verdict: Literal["A is better", "B is better", "within noise"] = "within noise"
     if p_value < _LEVEL:
         verdict = "B is better" if only_b > only_a else "A is better"
+    between = share_difference(only_a, only_b, seen, seed=seed)
     top1 = Contrast(
         a=a.evaluation.top1,
         b=b.evaluation.top1,
         difference=(only_b - only_a) / seen,
-        interval=share_difference(only_a, only_b, seen, seed=seed),
+        interval=in_accord(between, within_noise=verdict == "within noise"),
     )
     contrasts = _contrasts(sides, seed)
     failed = {failure.path: failure for side in sides for failure in side.evaluation.failed}

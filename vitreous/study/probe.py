@@ -7,6 +7,7 @@ same held-out images, so that differences are paired.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import time
@@ -24,6 +25,7 @@ from vitreous.data.vtab.parts import together
 from vitreous.errors import DataError, UsageError
 from vitreous.evaluation.features import frozen, module_of
 from vitreous.evaluation.fewshot import SEEDS, SHOTS
+from vitreous.evaluation.paired import holm, in_accord
 from vitreous.files import cannot_write, write_text
 from vitreous.machine import cache_folder
 from vitreous.predict import Model, Predictor
@@ -36,7 +38,7 @@ from vitreous.report.words import percent, points
 from vitreous.results import Failure, FinetunePrice, ProbeDifference, ProbeResult
 from vitreous.schema import to_json
 from vitreous.study.price import measure as measure_passes
-from vitreous.study.probe_scores import KINDS, Kind, Material, Scored, Wanted, paired, scored, signed
+from vitreous.study.probe_scores import KINDS, Kind, Material, Scored, Wanted, is_noise, paired, scored, signed
 from vitreous.zoo import is_model_name
 
 _FOUND = "probe.json"
@@ -221,21 +223,7 @@ def _result(
 ) -> ProbeResult:
     by = _deciding(found)
     best = max(found, key=lambda one: _top1(one, by))
-    differences = []
-    for one in found:
-        if one is best:
-            continue
-        gap, interval = paired(best.right[by], one.right[by])
-        differences.append(
-            ProbeDifference(
-                better=best.found.model,
-                other=one.found.model,
-                by=by,
-                difference=gap,
-                interval=interval,
-                within_noise=interval[0] <= 0 <= interval[1],
-            )
-        )
+    differences = _differences(found, best, by)
     failed: dict[Failure, None] = dict.fromkeys(unread)
     for one in found:
         failed |= dict.fromkeys(one.failed)
@@ -253,6 +241,31 @@ def _result(
         notes=notes,
         seconds=time.monotonic() - began,
     )
+
+
+def _differences(found: list[Scored], best: Scored, by: str) -> list[ProbeDifference]:
+    """The best beside each other one; which is best was seen in the same images, so that all pairs are tested."""
+    first = sorted(found, key=lambda one: one is not best)
+    pairs = list(itertools.combinations(first, 2))
+    gaps = [paired(one.right[by], other.right[by]) for one, other in pairs]
+    corrected = holm([gap.p_value for gap in gaps])
+    differences = []
+    for (one, other), gap, p_value in zip(pairs, gaps, corrected, strict=True):
+        if one is not best:
+            continue
+        within_noise = is_noise(gap, p_value)
+        differences.append(
+            ProbeDifference(
+                better=best.found.model,
+                other=other.found.model,
+                by=by,
+                difference=gap.difference,
+                interval=in_accord(gap.interval, within_noise=within_noise),
+                within_noise=within_noise,
+                p_value=p_value,
+            )
+        )
+    return differences
 
 
 def _deciding(found: list[Scored]) -> str:

@@ -19,6 +19,7 @@ from vitreous.evaluation.intervals import bootstrap, mean_of
 from vitreous.evaluation.knn import Knn, Neighbours, knn
 from vitreous.evaluation.layers import Layer, layer_by_layer
 from vitreous.evaluation.linear import LinearProbe, linear_probe, logistic_operations, logistic_probe
+from vitreous.evaluation.paired import holm, in_accord, mcnemar
 from vitreous.predict import Predictor
 from vitreous.report.words import percent, points
 from vitreous.results import Failure, FinetunePrice, GridScore, LayerScore, ModelProbe, ProbeScore
@@ -27,6 +28,7 @@ Kind = Literal["knn", "linear", "fewshot"]
 KINDS: tuple[Kind, ...] = ("knn", "linear", "fewshot")
 
 _MOST_OPERATIONS = 2e13  # that logistic regression with every penalty may take: minutes on some cores
+_LEVEL = 0.05
 _BLOCKS_READ = 4  # the last of them, by the linear probe
 
 
@@ -121,8 +123,20 @@ def scored(
     return Scored(found=found, right=measured.right, seen=test.seen, failed=(*train.failed, *test.failed))
 
 
-def paired(a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """Mean of a - b over the images that both tell of, and its 95 % paired bootstrap interval.
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """How far one way of naming images is ahead of another on the same images."""
+
+    difference: float
+    """Mean over the images that both tell of."""
+    interval: tuple[float, float]
+    """95 % paired bootstrap interval."""
+    p_value: float
+    """McNemar's exact test; where answers are shares of draws, the sign test on the images where they differ."""
+
+
+def paired(a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], seed: int = 0) -> Paired:
+    """How much a is ahead of b.
 
     Args:
         a: for each image how often one named it rightly, NaN where it was not read.
@@ -132,7 +146,22 @@ def paired(a: Float[np.ndarray, " N"], b: Float[np.ndarray, " N"], seed: int = 0
     difference = a - b
     difference = difference[~np.isnan(difference)]
     interval = bootstrap({"difference": mean_of(difference)}, len(difference), seed=seed)["difference"]
-    return float(difference.mean()), interval
+    return Paired(
+        difference=float(difference.mean()),
+        interval=interval,
+        p_value=mcnemar(int((difference > 0).sum()), int((difference < 0).sum())),
+    )
+
+
+def is_noise(found: Paired, p_value: float) -> bool:
+    """Whether chance may explain a difference: the interval holds 0, or the test does not tell at the 5 % level.
+
+    Args:
+        found: the difference.
+        p_value: of its test, corrected for all that were made.
+    """
+    low, high = found.interval
+    return low <= 0 <= high or p_value >= _LEVEL
 
 
 def signed(difference: float) -> str:
@@ -244,16 +273,22 @@ class _Measured:
 def best_layer_words(layers: Sequence[Layer]) -> str:
     """Which block transfers best by least squares, and whether the last does as well but for chance.
 
+    The best of many is ahead by luck too: the test is corrected for all blocks by Holm's method.
+
     Args:
         layers: as `layer_by_layer` gives them.
     """
     depth, last = len(layers), layers[-1]
+    found = [paired(one.right.astype(float), last.right.astype(float)) for one in layers[:-1]]
+    corrected = holm([one.p_value for one in found])
     best = max(layers, key=lambda one: (one.least_squares, one.layer))
     if best is last:
         words = f"The last block of {depth} transfers best: {percent(best.least_squares)} by least squares"
     else:
-        gap, (low, high) = paired(best.right.astype(float), last.right.astype(float))
-        noise = "within noise of" if low <= 0 <= high else "better than"
+        place = layers.index(best)
+        within_noise = is_noise(found[place], corrected[place])
+        noise = "within noise of" if within_noise else "better than"
+        gap, (low, high) = found[place].difference, in_accord(found[place].interval, within_noise=within_noise)
         words = (
             f"Block {best.layer + 1} of {depth} transfers best: {percent(best.least_squares)} by least squares, {noise}"
             f" the last block's {percent(last.least_squares)} ({points(gap)}, 95 % interval {signed(low)} to"
