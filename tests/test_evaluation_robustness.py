@@ -443,6 +443,10 @@ def test_scores_that_were_written_down_are_not_made_again(tmp_path: Path) -> Non
     assert len(json.loads(memory.read_text())) == 6
     scored("imagenet-c", tmp_path, Reader(size=48), keep=tmp_path)  # another input, other scores
     assert len(json.loads(memory.read_text())) == 11
+    names = imagenet_names()
+    turned = scored("imagenet-c", tmp_path, Reader((*names[1:], names[0]), size=32), keep=tmp_path)
+    assert len(json.loads(memory.read_text())) == 16  # the same weights, answering with other classes
+    assert turned.seen == before.seen
     memory.write_text("[")
     assert scored("imagenet-c", tmp_path, Reader(size=32), keep=tmp_path).top1 == pytest.approx(before.top1 + 0.05)
 

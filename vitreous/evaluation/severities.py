@@ -20,7 +20,7 @@ _FILE = "severities.json"
 
 
 class Remembered:
-    """Scores by what they were made from: the weights, the images, and how these become the model's input.
+    """Scores by what they were made from: the weights, their classes, the images, and how these become the input.
 
     Args:
         predictor: whose scores they are.
@@ -32,7 +32,8 @@ class Remembered:
         self._known = _read(self._path)
         if self._path is not None:
             prepared = predictor.prepared
-            self._model = [model_digest(prepared.model), prepared.policy.precision]
+            # which class a logit is for stands in the card, not in the weights
+            self._model = [model_digest(prepared.model), prepared.policy.precision, *predictor.classes]
 
     def find(self, name: str, images: ImageSet, preprocess: PreprocessConfig) -> SeverityScore | None:
         """The score on some images, where it was made before.
