@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from vitreous.data.imageset import ImageSet, array_set
 from vitreous.data.vtab import find
 from vitreous.data.vtab.dsprites import binned
 from vitreous.data.vtab.find import Missing, TaskData, open_task
+from vitreous.data.vtab.lists import open_lists
 from vitreous.data.vtab.parts import Parts, together
 from vitreous.errors import DataError
 from vitreous.published.vtab import TASKS, VtabTask, find_task
@@ -54,7 +56,8 @@ def test_lists_are_read_whole(tmp_path: Path) -> None:
     assert shown(data.trainval) == list(range(1000))
     assert shown(data.test) == [1000, 1001, 1002]
     assert data.trainval.keys[799:801] == ["images/train800/000799.jpg", "images/val200/000000.jpg"]
-    assert (data.exact, data.regenerated, data.source) == (True, False, f"lists in {tmp_path}/vtab-1k/cifar")
+    assert (data.exact, data.regenerated, data.source) == (False, False, f"lists in {tmp_path}/vtab-1k/cifar")
+    assert open_lists(tmp_path / "vtab-1k/cifar", dataclasses.replace(CIFAR, test=3)).exact
     assert data.notes == (
         "CIFAR-100: these images were saved once more, as JPEG; scores may differ a little from those on the original"
         " files",
@@ -86,6 +89,16 @@ def test_lists_of_another_task_are_refused(tmp_path: Path) -> None:
     write_lists(tmp_path / "svhn", {"train800": [0, 25], "val200": [1], "test": [2]})
     with pytest.raises(DataError, match=r"labels go up to 25, and SVHN has 10 classes, from 0 to 9\n.*train800\.txt"):
         open_task(find_task("svhn"), tmp_path)
+
+
+def test_a_line_of_blanks_in_a_list_is_refused_at_once(tmp_path: Path) -> None:
+    folder = write_lists(tmp_path / "dtd", {"train800": [0], "val200": [1], "test": [2]})
+    with (folder / "val200.txt").open("a") as file:
+        file.write("a" + " " * 40_000 + "b\x0cc d\x0be\n")
+    began = time.process_time()
+    with pytest.raises(DataError, match="no path and number"):
+        open_task(find_task("dtd"), tmp_path)
+    assert time.process_time() - began < 3
 
 
 def test_half_a_folder_of_lists_is_refused(tmp_path: Path) -> None:
@@ -242,6 +255,12 @@ def test_a_task_without_data_says_where_to_get_it(tmp_path: Path, task: VtabTask
 def test_shards_to_test_with_alone_are_told(tmp_path: Path) -> None:
     folder = write_clip_shards(tmp_path / "pcam", {"test": [1, 0]})
     assert missing("camelyon", tmp_path).looked[-1] == f"{folder} has tar shards to test with, and none to train on"
+
+
+def test_a_link_to_itself_beside_the_data_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "old").symlink_to(tmp_path / "old")
+    lists = write_lists(tmp_path / "svhn", {"train800": [1], "val200": [2], "test": [0]})
+    assert opened("svhn", tmp_path).source == f"lists in {lists}"
 
 
 def test_a_wrong_root_is_told(tmp_path: Path) -> None:

@@ -70,10 +70,12 @@ def open_lists(folder: Path, task: VtabTask) -> Parts:
             f"{task.title}: these images were saved once more, as JPEG; scores may differ a little from those on the"
             " original files"
         )
+    exact = True
     for part, images, published in (("train", train, _NUM_TRAIN), ("val", val, _NUM_VAL), ("test", test, task.test)):
         if len(images) != published:
             notes.append(f"{task.title}: {len(images):,} images in {part}, where {published:,} are published")
-    return Parts(train, val, test, source=f"lists in {folder}", notes=tuple(notes))
+            exact = False
+    return Parts(train, val, test, source=f"lists in {folder}", exact=exact, notes=tuple(notes))
 
 
 def _read(folder: Path, name: str, task: VtabTask, classes: tuple[str, ...]) -> ImageSet:
