@@ -30,12 +30,15 @@ def folders_of(root: Path, task: VtabTask) -> list[Path]:
 
 
 def _below(folder: Path, task: VtabTask, deepest: int) -> list[Path]:
+    called = task.names
     try:
         with os.scandir(folder) as entries:
-            names = sorted((entry.name for entry in entries if entry.is_dir()), key=natural_key)
+            # what is called otherwise is not even looked at: it may be a link to itself, or to where nobody may look
+            meant = (entry for entry in entries if folded(entry.name) in called or folded(entry.name) in _BETWEEN)
+            names = sorted((entry.name for entry in meant if entry.is_dir()), key=natural_key)
     except OSError as error:
         raise DataError("the folder cannot be looked into", where=str(folder), why=error.strerror) from error
-    found = [folder / name for name in names if folded(name) in task.names]
+    found = [folder / name for name in names if folded(name) in called]
     for name in names if deepest else ():
         if folded(name) in _BETWEEN:
             found += _below(folder / name, task, deepest - 1)
