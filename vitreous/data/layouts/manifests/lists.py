@@ -34,7 +34,7 @@ _UNION = "train800val200.txt"
 _VTAB = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
 _ENDINGS = (".txt", ".list")  # in lower case
 _NOAH = re.compile(r"(train|val|test)_meta\.list(\..*)?")
-_LINE = re.compile(r"(.+?)[ \t]+(\S+)\s*")  # the path may have spaces; what follows the last one is the label
+_LINE = re.compile(r"(.*\S)[ \t]+(\S+)\s*")  # the path may have spaces; what follows the last one is the label
 _MOST_CLASSES = 1_000_000
 
 
