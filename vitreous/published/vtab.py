@@ -253,7 +253,7 @@ TASKS: tuple[VtabTask, ...] = (
         builder="dmlab",
         aliases=("dm_lab", "dmlab_frames"),
         shards="wds_vtab-dmlab",
-        source="dmlab.tar.gz from storage.googleapis.com/akolesnikov-dmlab-data",
+        source="dmlab.tar.gz from storage.googleapis.com/dmlab-vtab",
     ),
     VtabTask(
         name="dsprites_loc",
