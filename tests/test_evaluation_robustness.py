@@ -505,8 +505,13 @@ def test_a_word_is_a_variant_where_it_is_no_folder_or_root_is_given(
     assert variant_named("mnist-5k", None) is None
     assert variant_named("data/imagenet-a", "data") is None
     assert variant_named("ImageNet-A", "data") == "imagenet-a"
+    for files in ("imagenet-val-{000..063}.tar", "imagenet-*.tar", "imagenet_val.csv", "imagenet-a/", "./imagenet"):
+        assert variant_named(files, None) is None
+    assert variant_named("imagenet-v2-threshold0.7", "data") == "imagenet-v2-threshold0.7"
     with pytest.raises(UsageError, match="did you mean imagenet-a"):
         variant_named("imagenet-aa", "data")
+    with pytest.raises(UsageError, match="no variant of ImageNet called 'imagenet100', nor a file or folder"):
+        variant_named("imagenet100", None)
     with pytest.raises(UsageError, match="nothing says where it lies") as caught:
         variant_named("imagenet-a", None)
     assert "--root DIR" in str(caught.value)

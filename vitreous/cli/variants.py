@@ -12,7 +12,7 @@ from vitreous.cli.answer import Answer
 from vitreous.cli.words import command, harmless, next_steps, table
 from vitreous.console import count
 from vitreous.data.layouts.imagenet.catalogue import find_variant, is_like_variant
-from vitreous.errors import UsageError
+from vitreous.errors import UnknownNameError, UsageError
 from vitreous.results.robustness import RobustnessResult
 
 _FAILURES_SHOWN = 10
@@ -31,9 +31,14 @@ def variant_named(data: str, root: str | None) -> str | None:
         UnknownNameError: it is like the name of a variant, and none.
         UsageError: it is one, and there is no --root.
     """
-    if os.sep in data or "/" in data or not is_like_variant(data) or (root is None and os.path.exists(data)):
+    if not is_like_variant(data) or (root is None and os.path.exists(data)):
         return None
-    variant = find_variant(data)
+    try:
+        variant = find_variant(data)
+    except UnknownNameError as error:
+        if root is not None:
+            raise
+        raise UnknownNameError(f"{error.what}, nor a file or folder", why=error.why, remedy=error.remedy) from None
     if root is None:
         raise UsageError(
             f"{variant.name} is the name of a data set, and nothing says where it lies",

@@ -36,6 +36,7 @@ class Variant:
     """Where to get it."""
 
 
+_WORD = re.compile(r"[\w-]+(\.\d+)?", re.ASCII)  # imagenet-v2-threshold0.7 has a point, and no ending
 _VAL = "val with class folders named by WordNet ids, or with ILSVRC2012_val_00000001.JPEG and so on and their labels"
 _ILSVRC = "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz, from https://image-net.org after registration"
 _BERKELEY = "https://people.eecs.berkeley.edu/~hendrycks/"
@@ -148,10 +149,12 @@ def variant_names() -> tuple[str, ...]:
 def is_like_variant(name: str) -> bool:
     """Whether somebody who typed this meant ImageNet or one of its variants, rightly spelled or not.
 
+    Neither a path nor a pattern such as imagenet-val-{00..63}.tar does, nor does a file's name with its ending.
+
     Args:
-        name: a word, not a path.
+        name: what was typed.
     """
-    return _squeezed(name).startswith(("imagenet", "objectnet"))
+    return bool(_WORD.fullmatch(name)) and _squeezed(name).startswith(("imagenet", "objectnet"))
 
 
 def find_variant(name: str) -> Variant:
