@@ -98,6 +98,7 @@ def test_the_parts_of_caltech101_are_told_to_be_others_than_the_published(tmp_pa
     parts = opened(tmp_path, "caltech101")
     assert not parts.exact
     assert "never published" in parts.notes[0]
+    assert "2,754, 306 and 204 images" in parts.notes[1]
     assert (2754, 306, 204) == (len(parts.train), len(parts.val), len(parts.test))
     assert {30} == set((parts.train.counts + parts.val.counts).tolist())
     assert "background_google" == parts.test.classes[1]  # lower case, in the order of lower case
