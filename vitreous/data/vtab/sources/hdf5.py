@@ -12,7 +12,7 @@ _LARGEST_CHUNK = 2**27  # bytes that are unpacked to read one image
 
 
 def opened_hdf5(path: Path) -> Any:
-    """An open h5py.File; it closes when nobody holds it any more. It may be read from several threads.
+    """An open h5py.File; it closes when nobody holds it or a data set of it. It may be read from several threads.
 
     Args:
         path: of the file.

@@ -65,11 +65,10 @@ def _keys(part: str, count: int) -> Names:
 
 def _split(folder: Path, part: str) -> ImageSet:
     path, labels_path = folder / _name(part, "x"), folder / _name(part, "y")
-    file, labels_file = opened_hdf5(path), opened_hdf5(labels_path)
-    pixels: Any = dataset(file, "x", path)
+    pixels: Any = dataset(opened_hdf5(path), "x", path)
     if pixels.dtype != np.uint8 or pixels.shape[1:] != (96, 96, 3) or not 0 < len(pixels) <= _MOST:
         raise _strange(path, f"x is {pixels.dtype} of {pixels.shape}, where bytes of (N, 96, 96, 3) are right")
-    stored: Any = dataset(labels_file, "y", labels_path)
+    stored: Any = dataset(opened_hdf5(labels_path), "y", labels_path)
     if stored.shape != (len(pixels), 1, 1, 1) or stored.dtype.kind not in "iub":
         raise _strange(labels_path, f"y is {stored.dtype} of {stored.shape}, beside {len(pixels):,} images")
     try:
@@ -80,7 +79,6 @@ def _split(folder: Path, part: str) -> ImageSet:
         raise _strange(labels_path, f"labels go from {labels.min()} to {labels.max()}, where 0 and 1 are right")
 
     def read(index: int) -> UInt8[np.ndarray, "H W 3"]:
-        assert file, "the file stays open as long as its images are wanted"
         try:
             return np.asarray(pixels[index])
         except (OSError, RuntimeError) as error:
