@@ -15,6 +15,7 @@ from vitreous.cli.flags import flags_of, parse
 from vitreous.cli.menu import VERBS
 from vitreous.cli.session import verb_class
 from vitreous.cost import parameters
+from vitreous.cost.budget import as_trained, budget
 from vitreous.cost.hardware import PAPER_RUNS
 from vitreous.data.layouts.imagenet.catalogue import find_variant
 from vitreous.errors import UnknownNameError
@@ -284,6 +285,27 @@ def test_vtab_trains_each_task_as_often_as_is_counted() -> None:
         ("vitreous finetune vtab-1k/ --model vit-b16.google_in21k --recipe paper-finetune-vtab --fetch",)
     )
     assert one == 19 * seeds * (tuned or 0)
+
+
+def test_a_sweep_counts_every_rate_and_the_run_that_follows() -> None:
+    line = "vitreous finetune cifar-10/ --model vit-b16.google_in21k --recipe paper-finetune-cifar10"
+    once, swept = training_flops((f"{line} --fetch",)), training_flops((f"{line} --sweep --fetch",))
+    assert swept == (1 + 4) * (once or 0)
+
+
+def test_bits_rule_is_counted_as_it_stands_for_imagenet() -> None:
+    """20,000 steps of 512 images, not the 500 of a small data set."""
+    (line,) = find_table("bit-imagenet").rows[0].cells[0].repeat.commands  # type: ignore[union-attr]
+    rule = find_recipe("bit-hyperrule", "finetune")
+    small = budget(as_trained(find_model("resnet-r50x1"), rule, 1000), rule, 0)
+    assert 20_000 * 512 == 40 * small.seen
+    assert training_flops((line,)) == pytest.approx(40 * small.flops, rel=0.01)
+
+
+def test_probes_are_named_as_the_verb_names_them() -> None:
+    """A method is a bare word: no comma of a column's name is left on it."""
+    methods = {word for line in COMMANDS for word in re.findall(r"--only (\S+)", line) if " probe " in line}
+    assert methods == {"fewshot", "knn", "linear"}
 
 
 def test_the_page_is_what_the_tables_say() -> None:

@@ -128,8 +128,7 @@ def _bit() -> Table:
     def again(row: str, column: str) -> Repeat:  # noqa: ARG001  one column
         recipe = find_recipe("bit-hyperrule", "finetune")
         line = repeat.finetune(recipe, f"bit-{row.lower()}.google_m_in21k", data="ImageNet-1k")
-        remark = "the rule as it stands for fewer than 20,000 images; ImageNet asks for 20,000 steps and Mixup 0.1"
-        return Repeat(commands=(line,), remark=remark, data=repeat.images(*_DATA))
+        return Repeat(commands=(line,), data=repeat.images(*_DATA))
 
     return _table(
         name="bit-imagenet",
@@ -208,7 +207,7 @@ def _mae() -> Table:
 
 def _dinov2() -> Table:
     def again(row: str, column: str) -> Repeat:
-        registers, how = "registers" in column, column.split()[0]
+        how, _, registers = column.partition(", ")
         model = f"vit_{_DINOV2_WORDS[row]}_patch14_{'reg4_' if registers else ''}dinov2.lvd142m"
         line = repeat.probe(model, "imagenet-1k/", how)
         return Repeat(commands=(line,), remark="on frozen features", data=repeat.images(*_DATA))

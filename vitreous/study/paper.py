@@ -23,7 +23,7 @@ from vitreous.published.find import find_table, published_tables
 from vitreous.published.measured import measured_at
 from vitreous.published.tables import Cell, Column, Row, Table
 from vitreous.published.vtab import TASKS
-from vitreous.recipe import find_recipe
+from vitreous.recipe import find_recipe, hyperrule
 from vitreous.report.chart import save
 from vitreous.report.content import Command
 from vitreous.report.html import write_paper_report
@@ -91,7 +91,8 @@ def write_paper(out: str | Path, name: str | None = None, *, command: str | None
     single = tables[0] if name is not None else None
     report = PaperReport(
         title="The published numbers" if single is None else single.title,
-        summary="Every table of the Vision Transformer paper and of AugReg, with what repeats each of its numbers."
+        summary="Every table of the Vision Transformer paper, AugReg's settings and scores, VTAB's leaderboard and what others"
+        " reached, with what repeats each number."
         if single is None
         else f"{single.source}.",
         tables=tables,
@@ -173,7 +174,7 @@ def training_flops(commands: tuple[str, ...]) -> int | None:
                 return None
         elif verb in ("pretrain", "finetune"):
             config, recipe = runs.get(flags["model"]) or _model(flags["model"]), find_recipe(flags["recipe"], verb)
-            times = 1
+            times = 1 + len(recipe.sweep) if "--sweep" in words else 1
             if config is not None and "run" in flags:
                 runs[flags["run"]] = config
         else:
@@ -211,6 +212,10 @@ def _work(config: Architecture, recipe: Recipe, data: str, epochs: str | None, p
     if known is None and recipe.steps is None:
         return None
     images, classes = known or (0, None)
+    if recipe.name == "bit-hyperrule":  # which is another for each number of images
+        if known is None:
+            return None
+        recipe = hyperrule(images, recipe.image_size or config.image_size)
     size, patch = recipe.image_size, getattr(config, "stride", (1, 1))
     if size is not None and any(side % each for side, each in zip(size, patch, strict=True)):
         smaller = (size[0] // patch[0] * patch[0], size[1] // patch[1] * patch[1])
