@@ -484,6 +484,13 @@ def test_outputs_without_names_are_taken_in_order_and_that_is_said(tmp_path: Pat
     assert "mine: its 1,000 outputs have no names; taken in the order of ImageNet's classes" in found.notes
 
 
+def test_the_folder_itself_is_found_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(wnid_tree(tmp_path / "imagenet-sketch", {5: [5]}))
+    assert scored("imagenet-sketch", Path()).seen == 1
+    monkeypatch.chdir(WNIDS[5])
+    assert scored("imagenet-sketch", Path("..")).seen == 1
+
+
 def test_several_folders_that_could_be_meant_are_refused(tmp_path: Path) -> None:
     for folder in ("imagenet-sketch", "sketch"):
         wnid_tree(tmp_path / folder, {5: [5]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,9 @@ def find_folder(variant: Variant, root: Path) -> Path:
     """
     if not root.is_dir():
         raise DataError(
-            f"there is no folder {root}", why=f"--root is the folder that {variant.title} lies in", remedy=_get(variant)
+            f"there is no folder {root}",
+            why=f"--root is the folder that {variant.title} lies in, or one above",
+            remedy=f"give that folder; or {_get(variant)}",
         )
     if variant.layout == "validation":
         found = _validation_folders(variant, root)
@@ -232,7 +235,7 @@ def missing(variant: Variant, root: Path) -> DataError:
         f"{variant.title} is not there",
         where=str(root),
         why=f"{some(packed)} is there, but not unpacked" if packed else f"looked for {variant.looks}",
-        remedy=f"tar -xf {root / packed[0]} -C {root}"
+        remedy=f"tar -xf {shlex.quote(str(root / packed[0]))} -C {shlex.quote(str(root))}"
         if packed and not packed[0].endswith(".zip")
         else f"unpack it in {root}"
         if packed
@@ -274,7 +277,7 @@ def _is_flat(folder: Path) -> bool:
 
 def _near(root: Path) -> Iterator[Path]:
     """The folder itself, those in it, and those in folders that are called after ImageNet."""
-    yield root
+    yield root if root.name not in ("", "..") else root.resolve()  # . has no name of its own
     for folder in subfolders(root):
         yield folder
         if any(word in folder.name.casefold() for word in _HOMES):
