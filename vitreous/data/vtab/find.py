@@ -125,9 +125,8 @@ def open_task(task: VtabTask, root: Path | None, *, protocol: Protocol = "1k") -
         return _divided(task, parts, protocol)
     if (draw := _DRAWN.get(task.name)) is not None:
         return _divided(task, draw(task), protocol)
-    originals = bool(_RAW[task.name])
-    looked = looked_for(task, root, full=full, originals=originals) if root is not None else ()
-    return Missing(task, (*looked, *besides), remedy(task, root, full=full, originals=originals))
+    looked = looked_for(task, root, full=full) if root is not None else ()
+    return Missing(task, (*looked, *besides), remedy(task, root, full=full))
 
 
 def _from_files(task: VtabTask, root: Path, besides: list[str], *, full: bool) -> Parts | None:

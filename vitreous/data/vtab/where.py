@@ -35,40 +35,36 @@ _LISTS |= {"camelyon": "patch_camelyon", "retinopathy": "diabetic_retinopathy"}
 """What the folders of VTAB-1k's lists are called, where not as the task."""
 
 
-def looked_for(task: VtabTask, root: Path, *, full: bool, originals: bool) -> tuple[str, ...]:
+def looked_for(task: VtabTask, root: Path, *, full: bool) -> tuple[str, ...]:
     """What there was none of, one phrase for each kind of source.
 
     Args:
         task: which.
         root: where it was looked for.
         full: whether the whole training parts were wanted, which only original files have.
-        originals: whether original files can be read.
     """
-    files = (f"original files below {root}: {_ORIGINALS[task.builder]}",) if originals else ()
+    files = f"original files below {root}: {_ORIGINALS[task.builder]}"
     if full:
-        return files
+        return (files,)
     folder = _LISTS.get(task.name, task.name)
     return (
         f"VTAB-1k's lists: train800.txt, val200.txt and test.txt in {root}/{folder}, or in vtab-1k/{folder} there",
-        *files,
+        files,
         f"tar shards: train and test with tar files in {root}/{task.shards}, or below wds or vtab there",
     )
 
 
-def remedy(task: VtabTask, root: Path | None, *, full: bool, originals: bool) -> str:
+def remedy(task: VtabTask, root: Path | None, *, full: bool) -> str:
     """Where to get a task's images, and where to put them.
 
     Args:
         task: which.
         root: the folder of data sets; None where nobody named one.
         full: whether the whole training parts are wanted, which only original files have.
-        originals: whether original files can be read.
     """
     where = "ROOT" if root is None else str(root)
     place = f"{where}/{_SHARED.get(task.builder, task.name)}"
     ways = [f"get {task.source}; unpack in {place}"]
-    if not originals:
-        ways = [] if full else [f"the files of its authors, {task.source}, are TFRecords and not read"]
     if task.name == "caltech101" and not full:
         ways[0] += " (only the lists tell which 1,000 images are the published ones)"
     if not full:
@@ -81,7 +77,5 @@ def remedy(task: VtabTask, root: Path | None, *, full: bool, originals: bool) ->
             f" hf download clip-benchmark/{task.shards} --repo-type dataset"
             f" --local-dir {shlex.quote(f'{where}/{task.shards}')}"
         )
-    if not ways:
-        return f"leave it out: the files of its authors, {task.source}, are TFRecords and not read"
-    told = "; or ".join(ways) if originals else "; ".join([ways[0], "; or ".join(ways[1:])])
+    told = "; or ".join(ways)
     return f"{told}; then name the folder with --root" if root is None else told
