@@ -20,6 +20,7 @@ from vtab_raw_files import NORB, RAW_TASKS, Written, eye, norb_bytes, write_task
 from vitreous.data.imageset import ImageSet
 from vitreous.data.vtab import find
 from vitreous.data.vtab.parts import Parts
+from vitreous.data.vtab.sources import clevr
 from vitreous.errors import DataError, ImageError
 from vitreous.published.vtab import find_task
 
@@ -261,6 +262,24 @@ def test_damaged_files_are_one_clear_message(
     damage(tmp_path)
     with pytest.raises(DataError, match=said):
         opened(tmp_path, name)
+
+
+def test_a_damaged_scene_of_clevr_is_not_read_to_the_end_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clevr, "_PIECE", 64)
+    monkeypatch.setattr(clevr, "_LARGEST", 1024)
+    write_task(tmp_path, "clevr_count")
+    path = tmp_path / CLEVR
+    content = path.read_text()
+    at = content.index("image_filename", content.index("scenes") + 100)
+    for damaged, why in {
+        content[:at] + '"' + content[at:] + " " * 4096: "one of its scenes is damaged",
+        " " * 4096 + content: "there are no scenes in it",
+    }.items():
+        path.write_text(damaged)
+        with pytest.raises(DataError, match=why):
+            opened(tmp_path, "clevr_count")
 
 
 def test_a_damaged_patch_is_one_image_that_cannot_be_read(tmp_path: Path) -> None:

@@ -108,8 +108,10 @@ def _scenes(path: Path) -> Iterator[dict[str, Any]]:
                         break  # the rest of it is still to be read
                     yield scene
                     at = behind
-                if ended or len(buffer) - max(at, 0) > _LARGEST:
-                    raise _strange(path, "it ends within its scenes" if ended else "there are no scenes in it")
+                if ended:
+                    raise _strange(path, "it ends within its scenes")
+                if len(buffer) - max(at, 0) > _LARGEST:
+                    raise _strange(path, "there are no scenes in it" if at < 0 else "one of its scenes is damaged")
                 piece = file.read(_PIECE)
                 ended = not piece
                 buffer, at = buffer[max(at, 0) :] + piece, min(at, 0)
