@@ -428,7 +428,7 @@ def test_with_anything_missing_there_is_no_mce(tmp_path: Path) -> None:
     assert any("resized to the model's 32 x 32" in note for note in found.notes)
 
 
-def test_scores_that_were_written_down_are_not_made_again(tmp_path: Path) -> None:
+def test_scores_that_were_written_down_are_not_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, memory = corrupted_tree(tmp_path / "imagenet-c", {"fog": 2}, ("fog",)), tmp_path / "severities.json"
     before = scored("imagenet-c", tmp_path, Reader(size=32), keep=tmp_path)
     written = json.loads(memory.read_text())
@@ -440,6 +440,7 @@ def test_scores_that_were_written_down_are_not_made_again(tmp_path: Path) -> Non
     picture(folder / "fog/4" / WNIDS[0] / "ILSVRC2012_val_00000001.JPEG", 0, height=225, width=224)  # another file
     after = scored("imagenet-c", tmp_path, Reader(size=32), keep=tmp_path).corruptions[0]
     assert [each.top1 for each in after.severities] == [0.0, 0.5, 0.5, 0.75, 0.5]
+    assert capsys.readouterr().err.count("as it was written down before") == 3
     assert len(json.loads(memory.read_text())) == 6
     scored("imagenet-c", tmp_path, Reader(size=48), keep=tmp_path)  # another input, other scores
     assert len(json.loads(memory.read_text())) == 11

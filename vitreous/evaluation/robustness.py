@@ -350,6 +350,7 @@ def _severity(judge: _Judge, name: str, severity: int, folder: Path, remembered:
     # the images have the size already; where the model's is another, they are resized whole and nothing is cut
     preprocess = dataclasses.replace(judge.predictor.preprocess, resize="squash", crop_ratio=1.0)
     if (known := remembered.find(f"{name}/{severity}", labelled.images, preprocess)) is not None:
+        say(f"{name} {severity}: as it was written down before")
         return known
     answers = _ask(judge, labelled, preprocess, f"{name} {severity}")
     first, five = _hits(answers, labelled.images)
