@@ -75,9 +75,10 @@ def answer_variant(
     from vitreous.study.robustness import score_variant
 
     variant = find_variant(name)
-    typed = command("evaluate", model, name, "--root", root, *(["--out", out] if out else []))
+    flags = ["--root", root, *(["--precision", precision] if precision != "float32" else [])]
+    typed = command("evaluate", model, name, *flags, *(["--out", out] if out else []))
     console.say(f"evaluating {harmless(model)} on {variant.title}, below {harmless(root)}", *warnings)
-    steps = _steps(name, model, root, out)
+    steps = _steps(name, model, flags, out)
     found = score_variant(
         name,
         model,
@@ -125,13 +126,13 @@ def variant_words(found: RobustnessResult) -> list[str]:
     return lines
 
 
-def _steps(name: str, model: str, root: str, out: str | None) -> list[tuple[str, str]]:
+def _steps(name: str, model: str, flags: Sequence[str], out: str | None) -> list[tuple[str, str]]:
     other = "imagenet-r" if name == "imagenet-a" else "imagenet-a"
-    steps = [(command("evaluate", model, other, "--root", root), "how it fares on images of another kind")]
+    steps = [(command("evaluate", model, other, *flags), "how it fares on images of another kind")]
     if out is None:
         page = f"{name}-score"
         explained = "the same as a page with its chart"
-        steps.insert(0, (command("evaluate", model, name, "--root", root, "--out", page), explained))
+        steps.insert(0, (command("evaluate", model, name, *flags, "--out", page), explained))
     return steps
 
 
