@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from vitreous.console import count, duration
 from vitreous.published.vtab import TASKS, groups
+from vitreous.report.card import safe
 from vitreous.report.chart import Bar, BarPanels, Panel, figure
 from vitreous.report.content import Command
 from vitreous.report.words import name, percent
@@ -17,7 +18,11 @@ from vitreous.results.vtab import DAGGER
 ALL = "All"
 _KINDS = {"ours": 1, "ViT": 0, "BiT": 2, "leaderboard": 6}
 _NO_MARK = "-"
-_LATEX = str.maketrans({c: rf"\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": "/"})
+_LATEX = str.maketrans(
+    {c: rf"\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\^{}", "\\": r"\textbackslash{}"}
+    | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +80,7 @@ def chart(result: VtabResult, beside: Sequence[Beside]) -> BarPanels:
     drawn = [title for title in means if _drawn_anew(result, title)]
     note = f"; {DAGGER} in {' and '.join(drawn)} with images drawn anew" if drawn else ""
     return BarPanels(
-        title=f"VTAB{'-1k' if result.vtab == '1k' else ', all training images'}: mean accuracy over all tasks and over"
-        f" each group{note}",
+        title=f"VTAB{'-1k' if result.vtab == '1k' else ', all training images'}: mean accuracy{note}",
         panels=tuple(panels),
         unit="accuracy, %",
         alt=f"Accuracy of {name(result.model)} beside {count(len(beside), 'published model')}. "
@@ -91,8 +95,14 @@ def markdown(result: VtabResult, beside: Sequence[Beside]) -> str:
         result: of this model.
         beside: published ones.
     """
-    heads = [_plain(result.model), *(row.name for row in beside)]
-    lines = [f"# VTAB{'-1k' if result.vtab == '1k' else ''}: {_plain(result.model)}", "", *_said(result), ""]
+    model = safe(result.model)
+    heads = [model, *(row.name for row in beside)]
+    lines = [
+        f"# VTAB{'-1k' if result.vtab == '1k' else ''}: {model}",
+        "",
+        *(safe(line, 900) for line in _said(result)),
+        "",
+    ]
     lines += [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for label, values in _rows(result, beside):
         lines.append(f"| {label} | {' | '.join(values)} |")
@@ -203,7 +213,9 @@ def _means(result: VtabResult) -> list[dict[str, Any]]:
         (f"{group} ({len(members)} tasks)", result.groups[group], result.spread.get(group), group)
         for group, members in groups().items()
     ]
-    rows.append(("mean of the three groups, another number", result.mean_of_groups, None, ALL))
+    rows.append(
+        ("mean of the three groups, another number", result.mean_of_groups, result.spread.get("mean_of_groups"), ALL)
+    )
     return [
         {
             "name": label,
@@ -303,10 +315,6 @@ def _mean_of_groups(means: Mapping[str, float]) -> float | None:
 
 def _number(share: float | None) -> str:
     return _NO_MARK if share is None else f"{100 * share:.1f}"
-
-
-def _plain(text: str) -> str:
-    return name(text, 80).replace("|", "/")
 
 
 def _escaped(text: str) -> str:
