@@ -15,7 +15,7 @@ from vitreous.cli.hub import Hub
 from vitreous.cli.words import command, harmless, next_steps, percent, table
 from vitreous.console import count
 from vitreous.errors import DataError, UsageError
-from vitreous.published.vtab import TASKS, groups
+from vitreous.published.vtab import groups
 from vitreous.results import VtabListed, VtabMissing, VtabPlan, VtabResult
 from vitreous.results.vtab import DAGGER
 from vitreous.schema import to_json
@@ -143,16 +143,18 @@ class Vtab:
         """The tasks, and with a root what is there of each."""
         from vitreous.study.vtab.survey import listed, look
 
-        tasks = listed()
+        asked = self._asked()
+        tasks = listed(asked.chosen)
         if self.root is None:
             console.say(*table([_HEAD, *map(_row, tasks)], right=(2, 3, 4, 5)))
             console.say(*next_steps((command("vtab", "--list", "--root", "DIR"), "which of them are there")))
             return Answer(value=tasks)
-        root, asked = self._root(), self._asked()
-        found = [look(task, root, asked) for task in TASKS]
+        root = self._root()
+        found = [look(task, root, asked) for task in asked.chosen]
         rows = [(*_row(task), harmless(_here(each))) for task, each in zip(tasks, found, strict=True)]
         console.say(*table([(*_HEAD, "here"), *rows], right=(2, 3, 4, 5)))
-        return Answer(value=[to_json(task) | _there(each) for task, each in zip(tasks, found, strict=True)])
+        value = [to_json(task) | _there(each) for task, each in zip(tasks, found, strict=True)]
+        return Answer(value=value, exit_code=self._code(any(isinstance(each, VtabMissing) for each in found)))
 
     def _next(self, found: VtabResult) -> Sequence[str]:
         steps = []
