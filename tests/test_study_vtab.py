@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -33,6 +34,7 @@ from vitreous.recipe import find_recipe
 from vitreous.report.vtab import chart, latex, markdown
 from vitreous.results import VtabMissing, VtabResult, VtabTaskScore
 from vitreous.study.vtab.beside import published
+from vitreous.study.vtab.run import plan_vtab, run_vtab
 from vitreous.study.vtab.score import aggregate, spread, spreads
 from vitreous.study.vtab.settings import Asked, deviations, in_words, parse_tasks, settings_of
 from vitreous.study.vtab.task import choose, score_task
@@ -179,6 +181,38 @@ def test_what_a_person_changes_holds_for_every_setting_and_is_told(protocol: str
     assert all(words in told for words in ("7 steps", "40 px", "6 images a step", "dropout 0.25")), told
 
 
+@pytest.mark.parametrize("protocol", ["paper", "light", "heavy", "augreg"])
+@pytest.mark.parametrize("steps", [None, 7])
+def test_every_setting_has_a_folder_and_a_name_of_its_own(protocol: str, steps: int | None) -> None:
+    found = settings_of(Asked(protocol=protocol, steps=steps, trials=6), find_task("dtd"))  # type: ignore[arg-type]
+    assert len(found) == len({each.slug for each in found}) == len({each.name for each in found})
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [("steps=5", "--steps"), ("epochs=3", "--steps"), ("dropout=0.1, learning_rate=1", "--protocol"),
+     ("image_size=64:64", "--image-size")],
+)  # fmt: skip
+def test_numbers_that_every_setting_states_itself_are_not_changed_by_set(words: str, flag: str) -> None:
+    """Else they would be passed over in silence, or images be cut as for another resolution."""
+    with pytest.raises(UsageError) as refused:
+        Asked(set=words)
+    assert flag in str(refused.value.remedy)
+
+
+@pytest.mark.parametrize("run", [run_vtab, plan_vtab])
+@pytest.mark.parametrize("method", ["full", "linear"])
+def test_patches_that_do_not_divide_the_resolution_stop_it_before_it_begins(
+    tmp_path: Path, run: Callable[..., object], method: str
+) -> None:
+    """As the 384 pixels of the paper's setting are not divided by the patches of an H/14."""
+    asked = Asked(image_size=38, method=method, tasks=("kitti",))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not divisible") as refused:
+        run("vit-test", asked, tmp_path, tmp_path / "out")
+    assert "--image-size N: an image height of 32 or 40 pixels" == refused.value.remedy
+    assert not (tmp_path / "out").exists(), "the next try names another resolution"
+
+
 class Scripted:
     """A trainer whose scores are given: what does best on test does not do best on validation."""
 
@@ -207,7 +241,16 @@ def test_validation_alone_chooses_and_test_is_seen_once_for_each_seed(tmp_path: 
     assert 0.305 == pytest.approx(score.top1)
     assert {(c, 0.7, "best on the 200 validation images")} == {(r.setting, r.val, r.chosen_by) for r in score.runs}
     assert (8, 9, 1) == (score.seen, score.expected, score.failed)
-    assert [a, c, d] == [each.setting for each in score.tries]
+    assert [(a, 0.6), (b, None), (c, 0.7), (d, 0.7)] == [(each.setting, each.val) for each in score.tries]
+
+
+def test_one_trial_chooses_nothing(tmp_path: Path) -> None:
+    asked = Asked(protocol="heavy", trials=1, seeds=1)
+    (only,) = (setting.name for setting in settings_of(asked, find_task("kitti")))
+    trainer = Scripted({}, {only: 0.5})
+    (run,) = score_task(asked, data(tmp_path), trainer, tmp_path).runs
+    assert ("one setting for all tasks", None) == (run.chosen_by, run.val)
+    assert [("test", only, 0)] == trainer.asked
 
 
 def test_where_every_setting_diverges_the_task_has_no_score() -> None:
@@ -317,6 +360,32 @@ def test_other_images_in_the_same_folder_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_files")
+def test_heads_of_more_seeds_are_all_trained_on_the_images_that_are_there(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path / "a", "kitti")
+    put(tmp_path / "b", "kitti", seed=1, counts=(12, 5, 8))
+    same = {**SMALL, "tasks": "kitti", "method": "linear", "out": tmp_path / "out"}
+    assert [9] == [run.seen for run in vt.vtab("vit-test", tmp_path / "a", seeds=1, **same).details[0].runs]
+    assert [8, 8] == [run.seen for run in vt.vtab("vit-test", tmp_path / "b", seeds=2, **same).details[0].runs]
+
+
+@pytest.mark.usefixtures("no_files")
+def test_a_score_of_images_drawn_anew_tells_of_files_that_came_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, names = data(tmp_path / "other"), tuple(map(str, range(16)))
+    sets = {part: dataclasses.replace(getattr(other, part), classes=names) for part in ("train", "val", "test")}
+    monkeypatch.setitem(find._DRAWN, "dsprites_loc", lambda _: Parts(**sets, source="drawn", regenerated=True))
+    same = {**SMALL, "tasks": "dsprites_loc", "seeds": 1, "method": "linear", "out": tmp_path / "out"}
+    for root, told in ((None, False), (tmp_path / "other", False), (tmp_path, True)):
+        if told:
+            put(tmp_path, "dsprites_loc")
+        assert ("dsprites_loc",) == vt.vtab("vit-test", root, **same).regenerated
+        assert told is (f"counts once {tmp_path}/out/tasks/dsprites_loc is removed" in capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("no_files")
 def test_a_missing_task_is_named_and_the_others_are_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,6 +459,9 @@ def test_list_says_what_is_there(
     assert {"kitti", "dsprites_loc", "dsprites_ori"} == {name for name, each in found.items() if each["there"]}
     assert {"dsprites_loc", "dsprites_ori"} == {name for name, each in found.items() if each["regenerated"]}
     assert found["pets"]["remedy"]
+    assert 3 == main(["vtab", "--list", "--root", str(tmp_path), "--tasks", "kitti,pets", "--strict", "--json"])
+    assert ["pets", "kitti"] == [each["task"] for each in json.loads(capsys.readouterr().out)]
+    assert 0 == main(["vtab", "--list", "--root", str(tmp_path), "--tasks", "kitti", "--strict"])
 
 
 def test_dry_run_prices_every_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -419,7 +491,7 @@ def test_linear_and_full_agree_on_what_is_learned_when_only_the_head_moves(tmp_p
     assert linear.tasks == full.tasks
 
 
-def run_vtab(*words: str, folder: Path) -> subprocess.Popen[str]:
+def started(*words: str, folder: Path) -> subprocess.Popen[str]:
     code = "import sys; from vitreous.cli import main; sys.exit(main(sys.argv[1:]))"
     small = ["--image-size", "32", "--batch-size", "8", "--threads", "1", "--precision", "float32", "--seeds", "1"]
     command = [sys.executable, "-c", code, "vtab", "vit-test", "--root", str(folder), "--out", str(folder / "out")]
@@ -471,7 +543,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     words = ("--tasks", "kitti", "--steps", "400", "--keep-models")
     metrics = tmp_path / "out/tasks/kitti/seed-0/metrics.jsonl"
     for number, code in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
-        process = run_vtab(*words, folder=tmp_path)
+        process = started(*words, folder=tmp_path)
         seen = metrics.stat().st_size if metrics.exists() else 0
         while process.poll() is None and not (metrics.exists() and metrics.stat().st_size > seen):
             time.sleep(0.01)
@@ -502,7 +574,7 @@ def test_two_processes_on_one_folder_share_the_tasks(tmp_path: Path) -> None:
     """Each task is done once, by one of them, and both end with all of them."""
     for seed, name in enumerate(FOUR):
         put(tmp_path, name, seed)
-    processes = [run_vtab("--tasks", ",".join(FOUR), "--steps", "25", "--json", folder=tmp_path) for _ in range(2)]
+    processes = [started("--tasks", ",".join(FOUR), "--steps", "25", "--json", folder=tmp_path) for _ in range(2)]
     answers = [process.communicate(timeout=100) for process in processes]
     assert [0, 0] == [process.returncode for process in processes], answers
     one, other = (json.loads(out) for out, _ in answers)
@@ -520,7 +592,7 @@ def test_jobs_give_what_one_process_gives(tmp_path: Path, four: tuple[Path, Vtab
     assert 2 == len(list((tmp_path / "out").glob("log-*.txt")))
 
 
-def invented(missing: tuple[str, ...] = (), drawn: tuple[str, ...] = ()) -> VtabResult:
+def invented(missing: tuple[str, ...] = (), drawn: tuple[str, ...] = (), model: str = "my model & co_1") -> VtabResult:
     """A result of three seeds by no model at all: ViT-L/16's scores of Table 9."""
     from_table = TABLE_9[1].scores
     details = []
@@ -531,7 +603,7 @@ def invented(missing: tuple[str, ...] = (), drawn: tuple[str, ...] = ()) -> Vtab
     means = {each.task: each.top1 for each in details}
     score = aggregate(means)
     return VtabResult(
-        model="my model & co_1", random=False, vtab="1k", protocol="paper", method="full", setting=in_words(Asked()),
+        model=model, random=False, vtab="1k", protocol="paper", method="full", setting=in_words(Asked()),
         tasks=means, groups=score.groups, mean19=score.mean19, mean_of_groups=score.mean_of_groups,
         spread=dict.fromkeys(score.named, 0.004), seeds=(0, 1, 2), deviations=(), regenerated=drawn,
         details=tuple(details), missing=tuple(absent(task) for task in TASKS if task.name in missing),
@@ -583,6 +655,12 @@ def test_tables_in_markdown_and_latex() -> None:
     assert "| dSpr-Ori† | 60.5 ± 1.0 | 63.3 |" in table
     assert "| Pets | - | 97.2 |" in table
     assert "Missing: Pets" in table
+
+
+def test_a_name_means_nothing_in_markdown_and_latex() -> None:
+    found = invented(model=r"a|b <i> \x_*")
+    assert r"# VTAB-1k: a\|b \<i\> \\x\_\*" + "\n" in markdown(found, ())
+    assert r"a\textbar{}b \textless{}i\textgreater{} \textbackslash{}x\_* & 95.4" in latex(found, ())
 
 
 @pytest.mark.slow

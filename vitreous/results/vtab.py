@@ -15,8 +15,8 @@ class VtabTry:
 
     setting: str
     """In words: `rate 0.01, 2,500 steps`."""
-    val: float
-    """Top-1 on the validation images."""
+    val: float | None
+    """Top-1 on the validation images; None where the training diverged, so that nothing was scored."""
     seen: int
     expected: int
 

@@ -7,7 +7,7 @@ import re
 import secrets
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,15 +19,25 @@ from vitreous.architecture import Size
 from vitreous.errors import DataError, ResourceError, UsageError
 from vitreous.files import write_text
 from vitreous.predict import Model
-from vitreous.published.vtab import VtabTask
+from vitreous.published.vtab import VtabTask, find_task
 from vitreous.report.content import Command
 from vitreous.report.words import percent
 from vitreous.results import VtabMissing, VtabPlan, VtabResult, VtabTaskScore
 from vitreous.study.vtab.origin import Origin, find_origin
 from vitreous.study.vtab.score import aggregate, spreads
-from vitreous.study.vtab.settings import SEEDS, TRIALS, Asked, Method, Precision, Protocol, deviations, in_words
+from vitreous.study.vtab.settings import (
+    SEEDS,
+    TRIALS,
+    Asked,
+    Method,
+    Precision,
+    Protocol,
+    check_fits,
+    deviations,
+    in_words,
+)
 from vitreous.study.vtab.settings import parse_tasks as parse_tasks
-from vitreous.study.vtab.survey import look, planned
+from vitreous.study.vtab.survey import Found, look, planned
 from vitreous.study.vtab.task import kept_score
 from vitreous.study.vtab.work import Job, Outcome, folder_of, share_out, work
 from vitreous.study.vtab.write import write_files
@@ -84,7 +94,8 @@ def vtab(
         keep_models: keep the trained models of the final runs.
 
     Raises:
-        UsageError: the folder holds a run of other settings, or another model.
+        UsageError: the folder holds a run of other settings, or another model; or its patches do not divide the
+            protocol's resolution.
         DataError: there are no images for any of the tasks.
         InterruptedRun: a signal asked to stop; the same call goes on.
     """
@@ -126,6 +137,7 @@ def run_vtab(
     if jobs > 1 and not origin.portable:
         raise UsageError("several jobs need a model that each can open", remedy="save it, and give the file; or jobs=1")
     out = default_out(origin) if out is None else out
+    check_fits(asked, origin.config)
     command = command or f"vt.vtab({origin.name!r}, ..., out={str(out)!r})"
     _compare(out, asked, origin)
     console.say(*_understood(asked, origin, root, out))
@@ -133,6 +145,7 @@ def run_vtab(
     found: dict[str, Outcome] = {name: score for name, score in kept.items() if score is not None}
     if found:
         console.say(f"{console.count(len(found), 'task')} finished before: {', '.join(found)}")
+        console.say(*_drawn_before(kept.values(), root, asked, out))
     left = []
     for task in asked.chosen:
         if task.name in found:
@@ -165,6 +178,7 @@ def plan_vtab(model: Model, asked: Asked, root: Path | None, out: Path | None) -
         out: see `vtab`.
     """
     origin = find_origin(model)
+    check_fits(asked, origin.config)
     survey = {task.name: look(task, root, asked) for task in asked.chosen}
     return planned(asked, origin, survey, default_out(origin) if out is None else out)
 
@@ -259,6 +273,17 @@ def _understood(asked: Asked, origin: Origin, root: Path | None, out: Path) -> l
     return [*lines, ""]
 
 
+def _drawn_before(kept: Iterable[VtabTaskScore | None], root: Path | None, asked: Asked, out: Path) -> list[str]:
+    """What to do where a score rests on images drawn anew, and the files themselves are there by now."""
+    return [
+        f"{score.label}: its score is from images drawn anew, and {now.source} is there now;"
+        f" it counts once {folder_of(out, now.task)} is removed"
+        for score in kept
+        if score is not None and score.regenerated
+        if isinstance(now := look(find_task(score.task), root, asked), Found) and not now.regenerated
+    ]
+
+
 def _identity(asked: Asked, origin: Origin) -> dict[str, Any]:
     """What all visits to a folder have in common, as asked.json keeps it."""
     found: dict[str, Any] = json.loads(json.dumps({"model": origin.name, "digest": origin.digest, **asked.fixed()}))
@@ -316,7 +341,7 @@ def _next_steps(result: VtabResult) -> tuple[Command, ...]:
     steps = [
         Command(text="vitreous paper vit-table9", explained="the published scores, with what repeats each"),
     ]
-    if result.protocol == "paper":
+    if result.protocol == "paper" and result.method == "full":
         steps.append(
             Command(
                 text=f"vitreous vtab {model} --root DIR --method linear --out FOLDER",

@@ -18,9 +18,10 @@ from typing import Literal
 
 import numpy as np
 
-from vitreous.architecture import Size, as_pair
+from vitreous.architecture import Architecture, Size, as_pair
 from vitreous.config import Recipe, TrainOptions
 from vitreous.console import count
+from vitreous.cost.budget import as_trained
 from vitreous.errors import ConfigError, UsageError
 from vitreous.published.vtab import TASKS, VtabTask, find_task, groups
 from vitreous.recipe import find_recipe
@@ -37,6 +38,16 @@ TRIALS = 100
 _BASE = "paper-finetune-vtab"
 _UNCUT = frozenset({"clevr_dist", "clevr_count", "dmlab", "kitti", "dsprites_loc"})
 _UNMIRRORED = frozenset({"dsprites_loc", "dsprites_ori", "smallnorb_azi"})
+_RATES = "--protocol light or augreg, which try several rates"
+_NOT_BY_SET = {
+    "steps": "--steps",
+    "epochs": "--steps",
+    "image_size": "--image-size",
+    "learning_rate": _RATES,
+    "learning_rate_for": _RATES,
+    "sweep": _RATES,
+}
+"""What a setting states itself, so that --set could not change it, or only a part of it; and what to give instead."""
 _WORDS = {
     "paper": "the ViT paper's one setting for all tasks",
     "light": "the lightweight sweep, after VTAB's description",
@@ -76,6 +87,11 @@ class Asked:
         positive(self, "trials", "steps", "batch_size", "seeds", "threads")
         if self.image_size is not None and min(as_pair(self.image_size)) < 1:
             raise ConfigError(f"--image-size must be positive, got {self.image_size}")
+        for part in self.set.split(","):
+            if (remedy := _NOT_BY_SET.get(name := part.partition("=")[0].strip())) is not None:
+                raise UsageError(
+                    f"--set {name} changes nothing here: the protocol gives every setting its own", remedy=remedy
+                )
 
     @property
     def chosen(self) -> tuple[VtabTask, ...]:
@@ -176,13 +192,32 @@ def settings_of(asked: Asked, task: VtabTask) -> tuple[Setting, ...]:
     return tuple(sorted(found.values(), key=lambda each: (each.steps, each.learning_rate, each.slug)))
 
 
-def chosen_by(asked: Asked) -> str:
+def check_fits(asked: Asked, config: Architecture) -> None:
+    """Refuse what a model cannot be trained at, such as a resolution that its patches do not divide.
+
+    Args:
+        asked: names the protocol, and with it the resolution of all tasks.
+        config: of the model.
+
+    Raises:
+        UsageError: naming the nearest resolutions.
+    """
+    recipes = [setting.resolved(asked) for setting in settings_of(asked, asked.chosen[0])]
+    try:
+        for recipe in recipes:
+            as_trained(config, recipe)
+    except ConfigError as error:
+        raise UsageError(error.what, why=error.why, remedy=f"--image-size N: {error.remedy}") from None
+
+
+def chosen_by(asked: Asked, tries: int) -> str:
     """How a setting comes about, in words.
 
     Args:
-        asked: names the protocol.
+        asked: says whether there are 200 validation images or all.
+        tries: how many settings were tried; none where there is only one.
     """
-    if asked.protocol == "paper":
+    if not tries:
         return "one setting for all tasks"
     return "best on the 200 validation images" if asked.vtab == "1k" else "best on the validation images"
 
@@ -219,7 +254,7 @@ def deviations(asked: Asked) -> tuple[str, ...]:
     done = [setting.resolved(asked) for setting in settings_of(asked, task)]
     found = [f"{words}, not {meant_words}" for words, meant_words in _compared(done, meant)]
     changes = [part.strip() for part in asked.set.split(",") if part.strip()]
-    found += [part.replace("=", " ") for part in changes if part.partition("=")[0] not in _SAID]
+    found += [part.replace("=", " ") for part in changes if part.partition("=")[0].strip() != "batch_size"]
     if asked.method == "linear" and asked.protocol in ("paper", "augreg"):
         found.append("a linear head on frozen features, not fine-tuning")
     if asked.vtab == "full" and asked.protocol in ("paper", "augreg"):
@@ -229,9 +264,6 @@ def deviations(asked: Asked) -> tuple[str, ...]:
     if asked.protocol == "heavy" and asked.trials != TRIALS:
         found.append(f"{count(asked.trials, 'trial')}, not {TRIALS}")
     return tuple(found)
-
-
-_SAID = {"learning_rate", "steps", "batch_size", "image_size"}
 
 
 def _compared(done: list[Recipe], meant: list[Recipe]) -> list[tuple[str, str]]:
@@ -260,7 +292,10 @@ def _paper(asked: Asked, task: VtabTask) -> list[Setting]:
 
 def _augreg(asked: Asked, task: VtabTask) -> list[Setting]:
     changes = ("augment.crop=centre" if task.name in _UNCUT else "") + _mirror(task)
-    recipes = [find_recipe(f"augreg-finetune-vtab-{steps}-224px", "finetune") for steps in (500, 2500)]
+    lengths = [500, 2500]
+    if (steps := asked.steps) is not None:  # the two differ in warm-up besides: of one length there is one
+        lengths = [min(lengths, key=lambda length: abs(length - steps))]
+    recipes = [find_recipe(f"augreg-finetune-vtab-{length}-224px", "finetune") for length in lengths]
     return [
         _setting(recipe.name, changes.removeprefix(","), rate, asked.steps or recipe.steps or 0)
         for recipe in recipes

@@ -40,15 +40,17 @@ def score_task(asked: Asked, data: TaskData, trainer: Trainer, folder: Path) -> 
     """
     settings = settings_of(asked, data.task)
     chosen, tries = choose(settings, trainer) if len(settings) > 1 else (settings[0], ())
-    before = {run.seed: run for run in _kept_runs(folder) if run.setting == chosen.name}
+    # A run folder is read back, and its settings and images compared. Heads are trained again in seconds: they keep no
+    # images to compare, and those of an earlier visit may have been others.
+    kept = _kept_runs(folder) if asked.method == "full" else []
+    before = {run.seed: run for run in kept if run.setting == chosen.name}
     val = next((each.val for each in tries if each.setting == chosen.name), None)
     runs = []
     for seed in range(asked.seeds):
-        if seed not in before or asked.method == "full":  # a run folder is read back, and its settings compared
-            console.say(f"{data.task.title}: {chosen.name}, seed {seed + 1} of {asked.seeds}")
-            tested = trainer.tested(chosen, seed)
-            before[seed] = _final(tested, seed, chosen, chosen_by(asked), val)
-            _write(folder, _summed(asked, data, list(before.values()), tries))
+        console.say(f"{data.task.title}: {chosen.name}, seed {seed + 1} of {asked.seeds}")
+        tested = trainer.tested(chosen, seed)
+        before[seed] = _final(tested, seed, chosen, chosen_by(asked, len(tries)), val)
+        _write(folder, _summed(asked, data, list(before.values()), tries))
         runs.append(before[seed])
     score = _summed(asked, data, runs, tries)
     spread_words = "" if score.spread is None else f" (standard deviation {percent(score.spread)})"
@@ -75,6 +77,7 @@ def choose(settings: Sequence[Setting], trainer: Trainer) -> tuple[Setting, tupl
             found = trainer.validated(setting, 0)
         except DivergedError as error:  # a setting that fails is a setting that does not win
             console.say(f"  diverged: {error.what}")
+            tries.append(VtabTry(setting=setting.name, val=None, seen=0, expected=0))
             last = error
             continue
         tries.append(VtabTry(setting=setting.name, val=found.top1, seen=found.seen, expected=found.expected))

@@ -82,6 +82,8 @@ def work(job: Job, origin: Origin, tasks: Sequence[VtabTask]) -> dict[str, Outco
     Raises:
         InterruptedRun: a signal asked to stop; everything done so far is on disk.
     """
+    if job.asked.threads is not None:
+        torch.set_num_threads(job.asked.threads)
     found: dict[str, Outcome] = {}
     told: set[str] = set()
     while left := [task for task in tasks if task.name not in found]:
@@ -277,7 +279,6 @@ def _worker(job: Job, source: str | Path | Architecture, names: Sequence[str]) -
         os.setsid()  # Ctrl-C in the terminal is for the parent, which asks its processes once
     threading.Thread(target=_outlived, daemon=True).start()
     tasks = [task for task in job.asked.chosen if task.name in names]
-    torch.set_num_threads(job.asked.threads or 1)
     code = 0
     with (job.out / f"log-{os.getpid()}.txt").open("a", encoding="utf-8") as log:
         console.use(log)
