@@ -243,6 +243,27 @@ def test_a_rate_that_diverges_is_told_and_never_chosen() -> None:
     assert 1e-2 == found.chosen.rate
 
 
+def test_scores_in_small_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = with_blocks(60, 31)
+    whole = linear_probe(train, train, rates=(1e-2, 1e-1), steps=12)
+    monkeypatch.setattr(linear, "_SCORES", 2 * 4 * 2)  # two rows at a time
+    found = linear_probe(train, train, rates=(1e-2, 1e-1), steps=12)
+    assert [point.top1 for point in whole.grid] == [point.top1 for point in found.grid]
+    np.testing.assert_allclose([point.loss for point in whole.grid], [point.loss for point in found.grid])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(whole.right, found.right)
+
+
+def test_the_coldest_neighbours_vote_as_the_nearest_one_does() -> None:
+    rng = np.random.default_rng(4)
+    x, y, asked = (
+        rng.standard_normal((50, 6), np.float32),
+        rng.integers(0, 3, 50),
+        rng.standard_normal((9, 6), np.float32),
+    )
+    cold, nearest = (knn.vote(x, y, asked, 3, [k], temperature=1e-4)[k][:, 0] for k in (20, 1))
+    np.testing.assert_array_equal(nearest, cold)
+
+
 def test_what_the_heads_may_read_follows_the_model() -> None:
     """Without a class token means are no second grid; a head that reads something else adds an input."""
     whole = with_blocks(48, 41, depth=2)

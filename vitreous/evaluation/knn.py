@@ -123,7 +123,8 @@ def vote(
         queries = _unit(asked[first : first + step])
         similarity, places = nearest(x, queries, max(neighbours))
         labels = y[places]
-        weights = np.exp(similarity.astype(np.float64) / temperature)
+        exact = similarity.astype(np.float64)
+        weights = np.exp((exact - exact[:, :1]) / temperature)  # beside the nearest: the same order, at any temperature
         for k in neighbours:
             cell = np.arange(len(queries))[:, None] * num_classes + labels[:, :k]
             votes = np.bincount(cell.ravel(), weights[:, :k].ravel(), len(queries) * num_classes)

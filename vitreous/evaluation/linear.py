@@ -7,7 +7,7 @@ tenth of the training images does, then the chosen point learns from all of them
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,8 @@ HELD_OUT = 0.1
 
 _MOMENTUM, _DEVIATION = 0.9, 0.01
 _MOST_STEPS, _LEAST_STEPS, _EPOCHS = 12_500, 250, 100
-_BLOCK = 4096  # images scored at a time
+_BLOCK = 4096  # images scored at a time, or fewer
+_SCORES = 1 << 22  # of all heads together at a time: 32 MB in float64
 _LOOKED_AT = 64  # rows that show whether two kinds of features are the same
 
 
@@ -124,7 +125,7 @@ def linear_probe(
         seed: of the weights, the order and the choice.
 
     Raises:
-        DataError: classes differ, or too few images to hold any out.
+        DataError: classes differ, too few images to hold any out, or training diverged.
         UsageError: there is nothing to try.
     """
     if not rates or min(rates) <= 0 or (steps is not None and steps < 1):
@@ -146,7 +147,11 @@ def linear_probe(
         one = next(one for one in inputs if (one.blocks, one.mean) == (best.blocks, best.mean))
         every = np.arange(len(train.labels))
         heads = _trained(one.train, train.labels, every, num_classes, [best.rate], steps, seed, progress)
-    answers = [scores[:, 0].argmax(axis=1) for scores in heads.scores(one.test, np.arange(len(test.labels)))]
+    answers = []
+    for _, logits in heads.scores(one.test, np.arange(len(test.labels))):
+        if not logits.isfinite().all():
+            raise DataError("the linear probe diverged when it learned from all images")
+        answers.append(logits[:, 0].argmax(dim=1).numpy())
     right = np.concatenate(answers) == test.labels
     return LinearProbe(
         top1=float(right.mean()),
@@ -196,12 +201,14 @@ def logistic_probe(
     held = _held(train, test, choose_on, seed)
     values = sorted(inverse_penalties or penalties())
     x, y = np.asarray(train.pooled, np.float64), train.labels
+    learn, choose = x[~held], x[held]
     grid = []
     with Progress("logistic regression", len(values), "penalties") as progress:
         for value in values:
-            named = _fitted(x[~held], y[~held], x[held], value)
+            named = _fitted(learn, y[~held], choose, value)
             grid.append((value, float((named == y[held]).mean())))
             progress.advance(1)
+    del learn, choose
     best = max(grid, key=lambda point: (point[1], -point[0]))[0]
     right = _fitted(x, y, test.pooled, best) == test.labels
     return LogisticProbe(
@@ -281,15 +288,19 @@ class _Heads:
         """Logits of every head."""
         return (x @ self.weights.flatten(1)).view(len(x), *self.bias.shape) + self.bias
 
-    def scores(self, parts: tuple[np.ndarray, ...], rows: Int[np.ndarray, " n"]) -> list[Float32[np.ndarray, "b R Y"]]:
-        """Logits of rows, block by block.
+    def scores(
+        self, parts: tuple[np.ndarray, ...], rows: Int[np.ndarray, " n"]
+    ) -> Iterator[tuple[Int[np.ndarray, " b"], Float32[Tensor, "b R Y"]]]:
+        """Rows and their logits, block by block.
 
         Args:
             parts: features side by side.
             rows: which of them.
         """
-        blocks = (rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK))
-        return [self(_gathered(parts, block)).numpy() for block in blocks]
+        size = max(1, min(_BLOCK, _SCORES // self.bias.numel()))
+        for first in range(0, len(rows), size):
+            block = rows[first : first + size]
+            yield block, self(_gathered(parts, block))
 
 
 def _trained(
@@ -321,10 +332,11 @@ def _trained(
 def _points(
     one: _Input, heads: _Heads, labels: Int[np.ndarray, " N"], rows: Int[np.ndarray, " n"], rates: Sequence[float]
 ) -> list[GridPoint]:
-    logits = torch.from_numpy(np.concatenate(heads.scores(one.train, rows)))
-    truth = torch.from_numpy(labels[rows])
-    losses = -logits.double().log_softmax(dim=2)[torch.arange(len(truth)), :, truth].mean(dim=0)
-    right = (logits.argmax(dim=2) == truth[:, None]).double().mean(dim=0)
+    losses, right = torch.zeros(len(rates), dtype=torch.float64), torch.zeros(len(rates), dtype=torch.float64)
+    for block, logits in heads.scores(one.train, rows):
+        truth = torch.from_numpy(labels[block])
+        losses -= logits.double().log_softmax(dim=2)[torch.arange(len(truth)), :, truth].sum(dim=0)
+        right += (logits.argmax(dim=2) == truth[:, None]).sum(dim=0)
     return [
         GridPoint(
             reads=one.reads,
@@ -334,7 +346,7 @@ def _points(
             top1=float(share) if math.isfinite(loss) else None,
             loss=float(loss) if math.isfinite(loss) else None,
         )
-        for rate, share, loss in zip(rates, right.tolist(), losses.tolist(), strict=True)
+        for rate, share, loss in zip(rates, (right / len(rows)).tolist(), (losses / len(rows)).tolist(), strict=True)
     ]
 
 
