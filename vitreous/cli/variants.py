@@ -104,7 +104,7 @@ def variant_words(found: RobustnessResult) -> list[str]:
     Args:
         found: what came out.
     """
-    from vitreous.report.robustness import HEADS, corruption_rows, facts
+    from vitreous.report.robustness import HEADS, corruption_rows, facts, share
 
     lines = ["", f"{harmless(found.model)} on {found.title}", *table([(key, value) for key, value in facts(found)])]
     if found.corruptions:
@@ -114,7 +114,7 @@ def variant_words(found: RobustnessResult) -> list[str]:
     if found.published:
         kinds = [("mCE", "mce")] if found.corruptions else [("top-1", "top1"), ("top-5", "top5")]
         head = ("published", *(title for title, _ in kinds), "source")
-        rows = [(row.model, *(_share(getattr(row, of)) for _, of in kinds), row.source) for row in found.published]
+        rows = [(row.model, *(share(getattr(row, of)) for _, of in kinds), row.source) for row in found.published]
         lines += ["", *table([head, *rows], right=range(1, len(kinds) + 1))]
     if not found.complete:
         lines.append(f"  not comparable: {found.seen:,} images were scored, others scored {found.published_images:,}")
@@ -134,7 +134,3 @@ def _steps(name: str, model: str, flags: Sequence[str], out: str | None) -> list
         explained = "the same as a page with its chart"
         steps.insert(0, (command("evaluate", model, name, *flags, "--out", page), explained))
     return steps
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"

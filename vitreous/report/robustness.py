@@ -45,7 +45,7 @@ def _score_chart(result: RobustnessResult) -> BarPanels:
             bars.append(Bar(name="the same, clean images", value=100 * result.clean.top1, colour=_EXTRA))
         elif result.clean is not None:
             bars.append(Bar(name="the same, clean images", value=100 * result.clean.top5, colour=_EXTRA))
-        bars += [Bar(name=label, value=100 * share, colour=_THEIRS) for label, share in others if share is not None]
+        bars += [Bar(name=label, value=100 * value, colour=_THEIRS) for label, value in others if value is not None]
         panels.append(Panel(title=title, bars=tuple(bars)))
     return BarPanels(
         title=f"{result.title}: this model and published ones",
@@ -175,7 +175,7 @@ def robustness_view(report: RobustnessReport) -> dict[str, Any]:
             {
                 "model": row.model,
                 "source": row.source,
-                "scores": [_share(row.mce)] if corrupted else [_share(row.top1), _share(row.top5)],
+                "scores": [share(row.mce)] if corrupted else [share(row.top1), share(row.top5)],
             }
             for row in result.published
         ],
@@ -190,12 +190,16 @@ def robustness_view(report: RobustnessReport) -> dict[str, Any]:
 def _row(score: CorruptionScore, label: str) -> tuple[str, ...]:
     errors = {each.severity: 1.0 - each.top1 for each in score.severities}
     each = [percent(errors.get(level)) for level in range(1, 6)]
-    return (label, *each, percent(score.error), _share(score.ce), _share(score.relative_ce))
+    return (label, *each, percent(score.error), share(score.ce), share(score.relative_ce))
 
 
-def _share(value: float | None) -> str:
-    """In percent; unlike an accuracy it may lie above 100."""
-    return "-" if value is None else f"{100 * value:.1f} %".replace("-", "\N{MINUS SIGN}")
+def share(value: float | None) -> str:
+    """In percent, with one digit after the point; unlike an accuracy it may lie below 0 or above 100.
+
+    Args:
+        value: as a fraction; None where it is not known.
+    """
+    return percent(None) if value is None else f"{100 * value:.1f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def _first(failed: tuple[Failure, ...]) -> tuple[Failure, ...]:
