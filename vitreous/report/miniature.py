@@ -15,9 +15,9 @@ from vitreous.results.miniature import MiniatureArm, MiniatureResult, MiniatureS
 
 TITLE = "The paper's studies, in miniature"
 LABEL = (
-    "In miniature: networks of some 100,000 weights, thousands of handwritten digits and minutes on a CPU, where the "
-    "paper has up to 632 million, 300 million photographs and TPU-years. These numbers show how its studies are done "
-    "and what they give at this size; they neither confirm nor refute what it found at its own."
+    "In miniature: networks of 24,000 to 820,000 weights, thousands of handwritten digits and minutes on a CPU, where "
+    "the paper has up to 632 million, 300 million photographs and TPU-years. These numbers show how its studies are "
+    "done and what they give at this size; they neither confirm nor refute what it found at its own."
 )
 
 _LINES = {
@@ -101,8 +101,9 @@ def caption(study: MiniatureStudy) -> str:
     scored = "; ".join(
         f"{_WORDS[measure]}: {_seen([arm.scores[measure] for arm in study.arms])}" for measure in _measures(study)
     )
+    taught = "Fine-tuned" if study.measure == "fine-tuned" else "Trained"
     return (
-        f"In miniature. Trained on {few} images, {many}{runs} {'seed' if seeds[-1] == 1 else 'seeds'}; scored on"
+        f"In miniature. {taught} on {few} images, {many}{runs} {'seed' if seeds[-1] == 1 else 'seeds'}; scored on"
         f" {scored}. Percent." + (f" The paper's own: {study.theirs}." if study.theirs else "")
     )
 
@@ -179,15 +180,15 @@ def _study(study: MiniatureStudy) -> dict[str, Any]:
 
 
 def tally(result: MiniatureResult) -> str:
-    """How many of the paper's findings were seen here, in a sentence.
+    """How many of the paper's findings were seen here, in a sentence; pairs of which it says nothing do not count.
 
     Args:
         result: what was measured.
     """
-    said = [finding.agrees for study in result.studies for finding in study.findings]
+    said = [finding.agrees for study in result.studies for finding in study.findings if finding.claimed]
     return (
-        f"Of {count(len(said), 'comparison')}, {said.count(True)} came out as in the paper, {said.count(False)} the"
-        f" other way, and {said.count(None)} not clearly either way."
+        f"Of {count(len(said), 'comparison')} of the paper's, {said.count(True)} came out as there, {said.count(False)}"
+        f" the other way, and {said.count(None)} not clearly either way."
     )
 
 

@@ -49,6 +49,8 @@ class MiniatureFinding:
     """First minus second, in [-1, 1]."""
     clear: bool
     """Whether it is larger than the spread of the seeds lets chance make it."""
+    claimed: bool
+    """Whether the paper says anything of these two."""
     agrees: bool | None
     """Whether that is what the paper found; None where nothing can be said."""
 
@@ -88,7 +90,7 @@ class MiniatureResult:
     seconds: float
     """Wall time of this call."""
     cpu_seconds: float
-    """Processor time of all finished runs, training and scoring."""
+    """Processor time of the finished runs, training and scoring; of one that was resumed, since then."""
     command: str
     """What repeats it."""
     environment: dict[str, str]

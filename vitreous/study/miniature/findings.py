@@ -14,9 +14,8 @@ from vitreous.results.miniature import MiniatureArm, MiniatureFinding, Miniature
 from vitreous.study.miniature.plan import Arm, Claim, Study, Work, seeded
 from vitreous.study.miniature.work import Score
 
-# 97.5 % points of Student's t by degrees of freedom, 2 n - 2 for n seeds; past the last the normal is near enough
+# 97.5 % points of Student's t by degrees of freedom, 2 n - 2 for n seeds; past the last it is a little too strict
 _STUDENT = {2: 4.303, 4: 2.776, 6: 2.447, 8: 2.306, 10: 2.228, 12: 2.179, 14: 2.145, 16: 2.120, 18: 2.101}
-_NORMAL = 1.960
 
 _EQUAL = 0.02  # a study that could not have seen a difference of so much says nothing of two arms being alike
 
@@ -100,6 +99,7 @@ def finding(claim: Claim, first: MiniatureArm, second: MiniatureArm, measure: st
             sentence=f"{where}; with one seed nothing says whether that is chance.",
             difference=difference,
             clear=False,
+            claimed=claim.expected is not None,
             agrees=None,
         )
     spread = "beyond" if clear else "within"
@@ -111,7 +111,11 @@ def finding(claim: Claim, first: MiniatureArm, second: MiniatureArm, measure: st
         None: f", so it speaks neither for nor against the paper, which found {claim.words}.",
     }[agrees]
     return MiniatureFinding(
-        sentence=sentence + (verdict if claim.expected else "."), difference=difference, clear=clear, agrees=agrees
+        sentence=sentence + (verdict if claim.expected else "."),
+        difference=difference,
+        clear=clear,
+        claimed=claim.expected is not None,
+        agrees=agrees,
     )
 
 
@@ -126,7 +130,7 @@ def least_clear(one: MiniatureScore, other: MiniatureScore) -> float | None:
         return None
     n, m = len(one.values), len(other.values)
     pooled = ((n - 1) * one.spread**2 + (m - 1) * other.spread**2) / (n + m - 2)
-    student = _STUDENT.get(2 * ((n + m - 2) // 2), _NORMAL)
+    student = _STUDENT[min(2 * ((n + m - 2) // 2), max(_STUDENT))]
     return student * math.sqrt(pooled * (1 / n + 1 / m))
 
 

@@ -216,10 +216,10 @@ def _scaling() -> Study:
             for name, (words, model) in variants.items()
         ),
         claims=(
-            Claim(first="depth 6", second=usual, expected="above", words="more depth the greatest gain"),
-            Claim(first="depth 1", second=usual, expected="below", words="less depth the greatest loss"),
-            Claim(first="width 80", second=usual, expected="equal", words="the smallest changes from width"),
-            Claim(first="width 24", second=usual, expected="equal", words="the smallest changes from width"),
+            Claim(first="depth 6", second=usual, expected="above", words="more depth better"),
+            Claim(first="depth 1", second=usual, expected="below", words="less depth worse"),
+            Claim(first="width 80", second=usual, expected="equal", words="hardly a change from width"),
+            Claim(first="width 24", second=usual, expected="equal", words="hardly a change from width"),
             Claim(first="patch 10", second="patch 5", expected="below", words="larger patches worse"),
             Claim(first="patch 5", second=usual, expected="below", words="smaller patches better"),
             Claim(first="MLP 384", second=usual, expected=None),
@@ -247,8 +247,8 @@ def _compute() -> Study:
         name="compute",
         title="ViT, hybrid and ResNet at equal compute",
         place="Figure 5 and Table 6, section 4.4",
-        about="At equal pre-training compute on JFT-300M, ViTs reached the accuracy of ResNets with two to four times "
-        "less. Hybrids were slightly ahead of ViTs at small budgets; the gap vanished for larger ones.",
+        about="Pre-trained on JFT-300M, ViTs reached the accuracy of ResNets with two to four times less compute. "
+        "Hybrids were slightly ahead of ViTs at small budgets; the gap vanished for larger ones.",
         here="One model of each family, trained for as many steps as each of three budgets pays for; operations are "
         "counted as `vitreous cost` counts them.",
         measure="5-shot",
