@@ -8,11 +8,15 @@ import itertools
 import json
 import math
 import os
+import re
+import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import miniature_page
 import numpy as np
@@ -20,12 +24,13 @@ import pytest
 
 from vitreous import console
 from vitreous.architecture import ResNetConfig, ViTConfig
-from vitreous.cost import training_flops
+from vitreous.cli import main
+from vitreous.cost import parameters, training_flops
 from vitreous.errors import UnknownNameError, UsageError
 from vitreous.published.measured import Measured
 from vitreous.published.vit_paper import tables
 from vitreous.report.html import write_miniature_report
-from vitreous.report.miniature import chart, markdown, write_charts
+from vitreous.report.miniature import LABEL, chart, markdown, tally, write_charts
 from vitreous.results.miniature import MiniatureArm, MiniatureResult, MiniatureScore
 from vitreous.schema import from_json, to_json
 from vitreous.study.miniature import run, work
@@ -205,6 +210,41 @@ def test_alike_only_where_a_difference_could_have_been_seen() -> None:
     claim = Claim(first="a", second="b", expected="equal", words="both alike")
     assert said(claim, arm("a", 0.700, 0.702, 0.701), arm("b", 0.701, 0.703, 0.701))[2] is True
     assert said(claim, arm("a", 0.60, 0.80, 0.70), arm("b", 0.75, 0.65, 0.71))[2] is None
+
+
+def test_many_seeds_are_held_to_a_bound_that_is_not_below_students() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = tuple(0.7 + 0.01 * place for place in range(15))
+    score = arm("x", *values).scores["5-shot"]
+    least = stats.t.ppf(0.975, 28) * statistics.stdev(values) * math.sqrt(2 / 15)
+    found = least_clear(score, score)
+    assert found is not None
+    assert least <= found < 1.04 * least
+
+
+def test_only_pairs_that_the_paper_speaks_of_are_tallied() -> None:
+    result = invented(3)
+    claims = [claim for one in studies() for claim in one.claims]
+    spoken = [claim for claim in claims if claim.expected]
+    assert len(spoken) == len(claims) - 3
+    assert tally(result).startswith(f"Of {len(spoken)} comparisons of the paper's, ")
+    assert sum(map(int, re.findall(r"(\d+) (?:came|the other|not)", tally(result)))) == len(spoken)
+
+
+def test_what_repeats_a_part_is_typed_as_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_all_done", lambda *_: {})
+    asked = run.miniature(tmp_path, seeds=2, only=["pooling", "data"])
+    done = create_autospec(run.miniature, return_value=None)
+    monkeypatch.setattr(run, "miniature", done)
+    program, *words = shlex.split(asked.command)
+    assert (program, main(words)) == ("vitreous", 0)
+    done.assert_called_once_with(str(tmp_path), seeds=2, threads=None, minutes=None, only=("pooling", "data"))
+
+
+def test_the_label_says_how_many_weights_there_are() -> None:
+    counts = [parameters(arm.work.model) for one in studies() for arm in one.arms]
+    assert (24, 820) == (round(min(counts) / 1e3), round(max(counts) / 1e4) * 10)
+    assert "24,000 to 820,000 weights" in LABEL
 
 
 def test_one_seed_claims_nothing() -> None:

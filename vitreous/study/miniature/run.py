@@ -109,9 +109,7 @@ def _words(chosen: Sequence[Study], seeds: int, threads: int | None) -> list[str
 
 
 def _command(folder: Path, seeds: int, only: Sequence[str]) -> str:
-    if only:
-        return f"vitreous.study.miniature.run.miniature({str(folder)!r}, seeds={seeds}, only={tuple(only)!r})"
-    words = ["vitreous", "paper", "--miniature", "--out", str(folder)]
+    words = ["vitreous", "paper", "--miniature", *(["--only", *only] if only else []), "--out", str(folder)]
     return shlex.join([*words, *(["--seeds", str(seeds)] if seeds != SEEDS else [])])
 
 
@@ -161,7 +159,8 @@ class _Worker:
                 text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
-        threading.Thread(target=self._listen, args=[answers], daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=[answers], daemon=True)
+        self.listener.start()
 
     def ask(self, work: Work) -> None:
         """Begin a run."""
@@ -179,8 +178,9 @@ class _Worker:
 
     def _listen(self, answers: queue.Queue[tuple[_Worker, str]]) -> None:
         assert self.process.stdout is not None, "it was opened with a pipe"
-        for line in self.process.stdout:
-            answers.put((self, line))
+        with self.process.stdout as lines:
+            for line in lines:
+                answers.put((self, line))
         answers.put((self, ""))
 
 
@@ -243,6 +243,7 @@ def _workers(folder: Path, seeds: int, number: int) -> Iterator[_Crew]:
             worker.dismiss()
         for worker in crew.workers:
             worker.process.wait()
+            worker.listener.join()
 
 
 def _result(
