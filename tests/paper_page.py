@@ -17,8 +17,8 @@ def page() -> str:
     lines = [
         "# The published numbers",
         "",
-        "Every table of the Vision Transformer paper, AugReg's settings and scores, VTAB's public leaderboard, and what others",
-        "reached with models that are built here: numbers as printed. Under each table stands what repeats it; which number",
+        "Every table of the Vision Transformer paper, AugReg's settings and scores, VTAB's public leaderboard, and",
+        "what others reached with models that are built here. Under each table stands what repeats it; which number",
         "takes how many operations, days and whose data, `vitreous paper TABLE --commands` tells. None of the printed",
         "numbers was repeated here; where something was measured here, it stands beside the number as `ours`. The",
         "paper's comparisons are run in miniature, on embedded images, by `vitreous paper --miniature`, which writes a",

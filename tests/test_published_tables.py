@@ -269,7 +269,7 @@ def test_measured_values_have_their_cell() -> None:
 
 
 def test_without_the_file_nothing_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ours.importlib.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
     ours.measured.cache_clear()
     try:
         assert () == ours.measured()

@@ -88,7 +88,7 @@ def _where(table: PaperTable, cells: list[PaperCell]) -> str:
         return f"{rows[0]}, {columns[0]}: {cells[0].printed}"
     if len(rows) * len(columns) == len(cells):
         return f"{_some(columns)}: {_some(rows)}"
-    return "; ".join(f"{row}: {_some(c.column for c in cells if c.row == row)}" for row in rows[:4])
+    return "; ".join(f"{row}: {_some(c.column for c in cells if c.row == row)}" for row in rows)
 
 
 def _some(names: Iterable[str]) -> str:

@@ -91,8 +91,8 @@ def write_paper(out: str | Path, name: str | None = None, *, command: str | None
     single = tables[0] if name is not None else None
     report = PaperReport(
         title="The published numbers" if single is None else single.title,
-        summary="Every table of the Vision Transformer paper, AugReg's settings and scores, VTAB's leaderboard and what others"
-        " reached, with what repeats each number."
+        summary="Every table of the Vision Transformer paper, AugReg's settings and scores, VTAB's leaderboard, and"
+        " what others reached, with what repeats each number."
         if single is None
         else f"{single.source}.",
         tables=tables,
