@@ -26,7 +26,7 @@ from vitreous.errors import DataError, UsageError
 from vitreous.evaluation.features import frozen, module_of
 from vitreous.evaluation.fewshot import SEEDS, SHOTS
 from vitreous.evaluation.paired import holm, in_accord
-from vitreous.files import cannot_write, write_text
+from vitreous.files import write_text
 from vitreous.machine import cache_folder
 from vitreous.predict import Model, Predictor
 from vitreous.recipe import find_recipe
@@ -37,6 +37,7 @@ from vitreous.report.probe import ProbeReport, probe_charts
 from vitreous.report.words import percent, points
 from vitreous.results import Failure, FinetunePrice, ProbeDifference, ProbeResult
 from vitreous.schema import to_json
+from vitreous.study.evaluated import made
 from vitreous.study.price import measure as measure_passes
 from vitreous.study.probe_scores import KINDS, Kind, Material, Scored, Wanted, is_noise, paired, scored, signed
 from vitreous.zoo import is_model_name
@@ -102,7 +103,7 @@ def probe(
     began = time.monotonic()
     asked: list[Model] = models if isinstance(models, list) else [models]
     _check(asked, only)
-    folder = None if out is None else _made(Path(out))
+    folder = None if out is None else made(Path(out), _FOUND)
     material, held_out, notes, unread = open_material(data, val=val, seed=seed, root=root, bad_images=bad_images)
     console.say(*(f"  {note}" for note in notes), f"  scored on {held_out}")
     wanted = Wanted(only=tuple(only), layers=layers, shots=tuple(shots), seeds=tuple(seeds), seed=seed)
@@ -302,17 +303,6 @@ def _recommendation(found: list[Scored], best: Scored, by: str, differences: lis
 def _gap(one: ProbeDifference) -> str:
     low, high = one.interval
     return f"by {points(one.difference)}, 95 % interval {signed(low)} to {signed(high)}"
-
-
-def _made(folder: Path) -> Path:
-    """The folder, made; one that holds something else than an earlier probe is refused before anything slow."""
-    try:
-        if folder.exists() and not (folder / _FOUND).exists() and any(folder.iterdir()):
-            raise UsageError("the folder is not empty", where=str(folder), remedy="--out FOLDER that is not there yet")
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise cannot_write(folder, 0, error) from error
-    return folder
 
 
 def _written(result: ProbeResult, folder: Path, command: str | None, next_steps: Sequence[Command]) -> ProbeResult:
