@@ -270,11 +270,9 @@ def score(asked: Asked, images: ImageSet, classes: tuple[str, ...], *, seed: int
     confusion = confusion_matrix(labels, predicted, len(classes))
     per_class = class_scores(confusion, classes, np.bincount(predicted[labels < 0], minlength=len(classes)))
     macro, weighted = class_means(per_class)
-    area, intervals = _area(asked), _intervals(asked, len(classes), seed)
+    area = _area(asked)
+    intervals = _intervals(asked, area, len(classes), seed)
     top5 = top_k_accuracy(answers.best, labels, _TOP)
-    if area is not None and area.mean is not None:
-        low, high = bootstrap({"auroc": mean_of(area.influence + area.mean)}, len(labels), seed=seed)["auroc"]
-        intervals["auroc"] = max(0.0, low), min(1.0, high)
     return Evaluation(
         top1=float(correct.mean()),
         top5=top5,
@@ -316,8 +314,8 @@ def _area(asked: Asked) -> RocArea | None:
     return area_under_roc(asked.logits, answers.labels if answers.shown is None else answers.shown, answers.normaliser)
 
 
-def _intervals(asked: Asked, num_classes: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals, by field of the Evaluation."""
+def _intervals(asked: Asked, area: RocArea | None, num_classes: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Bootstrap intervals, by field of the Evaluation; none where no resample could come out otherwise."""
     answers, correct = asked.answers, asked.answers.correct
     statistics: dict[str, Statistic] = {
         "balanced": balanced_of(answers.labels, correct, num_classes),
@@ -325,11 +323,18 @@ def _intervals(asked: Asked, num_classes: int, seed: int) -> dict[str, tuple[flo
     }
     if answers.log_loss is not None and answers.brier is not None:
         statistics |= {"log_loss": mean_of(answers.log_loss), "brier": mean_of(answers.brier)}
+    if area is not None and area.mean is not None:
+        statistics["auroc"] = mean_of(area.influence + area.mean)
     found = bootstrap(statistics, len(correct), seed=seed)
     if asked.logits is not None and answers.shown is not None and answers.shown.any():
         samples = precision_samples(*asked.logits.shape)
         precision = {"mean_average_precision": precision_of(asked.logits, answers.shown)} if samples else {}
         found |= bootstrap(precision, len(correct), seed=seed, samples=samples)
+    if "auroc" in found:
+        found["auroc"] = max(0.0, found["auroc"][0]), min(1.0, found["auroc"][1])
+    for name in ("balanced", "auroc", "mean_average_precision"):  # all right, or all wrong: resampling knows nothing
+        if name in found and found[name][0] == found[name][1]:
+            del found[name]
     return found
 
 
@@ -352,10 +357,12 @@ def _notes(
         notes.append("the area under the ROC curve is not worked out: the scores of so many classes are not kept")
     elif area.mean is None:
         notes.append("there is no ROC curve: no class has images that show it and images that do not")
+    if "balanced" not in intervals:
+        notes.append("every answer is right, or every one wrong: resampling has nothing to tell how far that is luck")
     if answers.log_loss is None:
         notes.append("there is no log loss: the model names one class, and images show several")
     if answers.shown is not None and answers.shown.any() and "mean_average_precision" not in intervals:
-        notes.append("the mean average precision has no interval: resampling so many scores takes too long")
+        notes.append("the mean average precision has no interval: resampling tells nothing here, or takes too long")
     return notes
 
 

@@ -16,7 +16,8 @@ from vitreous.results.robustness import SeverityScore
 from vitreous.schema import from_json, to_json
 
 _FORM = 1  # of the file; another number forgets what older code wrote
-_FILE = "severities.json"
+SEVERITIES = "severities.json"
+"""The file that scores are kept in."""
 
 
 class Remembered:
@@ -28,7 +29,7 @@ class Remembered:
     """
 
     def __init__(self, predictor: Predictor, folder: Path | None) -> None:
-        self._path = None if folder is None else folder / _FILE
+        self._path = None if folder is None else folder / SEVERITIES
         self._known = _read(self._path)
         if self._path is not None:
             prepared = predictor.prepared

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -33,6 +34,7 @@ _INK, _PAPER = ("#1e1d1b", "#e8e5de"), ("#fcfbf8", "#15171a")
 _GRID = ("#e0dbd0", "#34383e")
 _WIDTH = 7.2  # inches, as two columns of a paper
 _ROW = 0.3  # inches of one bar
+_LETTERS = 95  # of a title in one line
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +167,7 @@ def _drawn(chart: Chart, *, dark: bool, kind: str, titled: bool = False) -> byte
     with _style(dark=dark):
         drawing = _draw(chart, _DARK if dark else _LIGHT)
         if titled:  # on a page the caption says it
-            drawing.suptitle(chart.title, x=0.01, ha="left", fontsize=10)
+            drawing.suptitle("\n".join(wrap(chart.title, _LETTERS)), x=0.01, ha="left", fontsize=10)
         file = io.BytesIO()
         nothing = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}  # equal charts, equal bytes
         drawing.savefig(file, format=kind, dpi=160, metadata=nothing)
@@ -251,7 +253,7 @@ def _bars(axes: Axes, panel: Panel, names: Sequence[str], palette: Sequence[str]
         axes.barh(row, bar.value, 0.68, color=palette[bar.colour])
         if bar.error:
             axes.errorbar(bar.value, row, xerr=bar.error, color=axes.yaxis.label.get_color(), capsize=2, linewidth=0.9)
-        axes.text(bar.value + (bar.error or 0) + 0.02 * most, row, f"{bar.value:.1f}", va="center", fontsize=8)
+        axes.text(bar.value + (bar.error or 0) + 0.03 * most, row, f"{bar.value:.1f}", va="center", fontsize=8)
 
 
 def _lines(chart: Lines, palette: Sequence[str]) -> Figure:

@@ -41,13 +41,14 @@ from vitreous.data.layouts.manifests.manifest_rows import ManifestRow, write_man
 from vitreous.data.layouts.remote.address import shown
 from vitreous.data.recognise import recognise
 from vitreous.errors import DataError, ImageError, UsageError
-from vitreous.files import cannot_write, write_text
+from vitreous.files import write_text
 from vitreous.picture.preprocess import resized
 from vitreous.report.check import IMAGES_SHOWN, CheckReport, groups_shown, odd_shown
 from vitreous.report.content import Command
 from vitreous.report.html import write_check_report
 from vitreous.results import CheckedImage, CheckResult, Concern, ImageGroup, ShuffleTest
 from vitreous.schema import to_json
+from vitreous.study.folder import result_folder
 
 _FINDINGS = "findings.json"
 _THUMBNAIL = 224  # pixels of the longer side on the page
@@ -113,7 +114,7 @@ def check(
     recognised = recognise(data, Asked(root=root, keep_empty=True))
     if fix is not None:
         _check_fixable(recognised.sets, Path(fix), data)
-    folder = None if out is None else _made(Path(out))
+    folder = None if out is None else result_folder(Path(out), _FINDINGS)
     surveys = survey({part: (images, np.arange(len(images))) for part, images in recognised.sets.items()}, "checking")
     found = _find(surveys, recognised.notes, near=near)
     tested = _tested(found, seed) if shuffle_test else None
@@ -126,17 +127,6 @@ def check(
         write_check_report(folder / "report.html", _report(result, found, typed))
         write_text(folder / _FINDINGS, json.dumps(to_json(result), indent=1) + "\n")
     return result
-
-
-def _made(folder: Path) -> Path:
-    """The folder, made; one that holds something else than an earlier check is refused before anything slow."""
-    try:
-        if folder.exists() and not (folder / _FINDINGS).exists() and any(folder.iterdir()):
-            raise UsageError("the folder is not empty", where=str(folder), remedy="--out FOLDER that is not there yet")
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise cannot_write(folder, 0, error) from error
-    return folder
 
 
 def free_folder(name: str) -> str:

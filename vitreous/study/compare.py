@@ -30,7 +30,8 @@ from vitreous.report.content import Command, Picture
 from vitreous.report.html import write_comparison_report
 from vitreous.results import ClassDifference, Comparison, Contrast, Duel, Evaluation
 from vitreous.schema import to_json
-from vitreous.study.evaluated import made, pictures_of, without_outcomes
+from vitreous.study.evaluated import pictures_of, without_outcomes
+from vitreous.study.folder import result_folder
 
 PAGE, FIGURES = "report.html", "comparison.json"
 
@@ -91,7 +92,7 @@ def compare(
         UsageError: `out` holds something else.
         ModelFileError: a model cannot be used.
     """
-    folder = None if out is None else made(Path(out), FIGURES)
+    folder = None if out is None else result_folder(Path(out), FIGURES)
     images = open_images(data, split=split, root=root)
     asked, predictors = [], []
     for model, name in ((a, names[0]), (b, names[1])):

@@ -23,7 +23,7 @@ from vitreous.data.split import hold_out
 from vitreous.errors import ImageError, UsageError
 from vitreous.evaluation.calibration import calibrate, check_saved, save_calibrated
 from vitreous.evaluation.evaluate import ask, score
-from vitreous.files import cannot_write, write_text
+from vitreous.files import write_text
 from vitreous.picture.preprocess import fit
 from vitreous.predict import Predictor
 from vitreous.report.chart import save
@@ -33,6 +33,7 @@ from vitreous.report.html import write_evaluation_report
 from vitreous.report.words import reliability
 from vitreous.results import Calibration, Evaluation, Outcome
 from vitreous.schema import to_json
+from vitreous.study.folder import result_folder
 from vitreous.training.finish import write_predictions
 from vitreous.zoo import is_model_name
 
@@ -64,7 +65,7 @@ class Wanted:
             UsageError: files cannot be written where they should, or the model has nothing to be saved.
         """
         if self.out is not None:
-            made(Path(self.out), FIGURES)
+            result_folder(Path(self.out), FIGURES)
         if self.save_calibrated is None:
             return
         place = Path(self.save_calibrated)
@@ -158,26 +159,6 @@ def pictures_of(
         except ImageError:  # named, not shown
             continue
     return found
-
-
-def made(folder: Path, mark: str) -> Path:
-    """The folder, made; one that holds something else than an earlier result is refused.
-
-    Args:
-        folder: where a result is to be written.
-        mark: a file that every such result has.
-
-    Raises:
-        UsageError: there is something else.
-        ResourceError: it cannot be made.
-    """
-    try:
-        if folder.exists() and not (folder / mark).exists() and any(folder.iterdir()):
-            raise UsageError("the folder is not empty", where=str(folder), remedy="--out FOLDER that is not there yet")
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise cannot_write(folder, 0, error) from error
-    return folder
 
 
 def without_outcomes(found: Evaluation) -> dict[str, Any]:

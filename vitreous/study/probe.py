@@ -37,7 +37,7 @@ from vitreous.report.probe import ProbeReport, probe_charts
 from vitreous.report.words import percent, points
 from vitreous.results import Failure, FinetunePrice, ProbeDifference, ProbeResult
 from vitreous.schema import to_json
-from vitreous.study.evaluated import made
+from vitreous.study.folder import result_folder
 from vitreous.study.price import measure as measure_passes
 from vitreous.study.probe_scores import KINDS, Kind, Material, Scored, Wanted, is_noise, paired, scored, signed
 from vitreous.zoo import is_model_name
@@ -103,7 +103,7 @@ def probe(
     began = time.monotonic()
     asked: list[Model] = models if isinstance(models, list) else [models]
     _check(asked, only)
-    folder = None if out is None else made(Path(out), _FOUND)
+    folder = None if out is None else result_folder(Path(out), _FOUND)
     material, held_out, notes, unread = open_material(data, val=val, seed=seed, root=root, bad_images=bad_images)
     console.say(*(f"  {note}" for note in notes), f"  scored on {held_out}")
     wanted = Wanted(only=tuple(only), layers=layers, shots=tuple(shots), seeds=tuple(seeds), seed=seed)

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 
 import vitreous
-from vitreous.errors import ResourceError
 from vitreous.evaluation.robustness import evaluate_variant
+from vitreous.evaluation.severities import SEVERITIES
 from vitreous.files import write_text
 from vitreous.predict import Model, Predictor
 from vitreous.report.chart import save
@@ -21,6 +21,9 @@ from vitreous.report.html import write_robustness_report
 from vitreous.report.robustness import RobustnessReport, chart, markdown
 from vitreous.results.robustness import RobustnessResult
 from vitreous.schema import to_json
+from vitreous.study.folder import result_folder
+
+_SCORES = "robustness.json"
 
 
 def score_variant(
@@ -59,7 +62,7 @@ def score_variant(
         DataError: the images are not there, are something else, or not one of them can be read.
         ResourceError: a file cannot be written.
     """
-    folder = None if out is None else _made(Path(out))
+    folder = None if out is None else result_folder(Path(out), _SCORES, SEVERITIES)
     result = evaluate_variant(
         name,
         model,
@@ -77,7 +80,7 @@ def score_variant(
 
 
 def _write(result: RobustnessResult, folder: Path, command: str, next_steps: tuple[Command, ...]) -> None:
-    write_text(folder / "robustness.json", json.dumps(to_json(result), indent=1) + "\n")
+    write_text(folder / _SCORES, json.dumps(to_json(result), indent=1) + "\n")
     write_text(folder / "robustness.md", markdown(result))
     save(chart(result), folder, "robustness")
     report = RobustnessReport(
@@ -93,11 +96,3 @@ def _write(result: RobustnessResult, folder: Path, command: str, next_steps: tup
         next_steps=next_steps,
     )
     write_robustness_report(folder / "report.html", report)
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError("the folder cannot be made", where=str(folder), why=error.strerror) from error
-    return folder

@@ -50,9 +50,9 @@ def score_task(asked: Asked, data: TaskData, trainer: Trainer, folder: Path) -> 
         console.say(f"{data.task.title}: {chosen.name}, seed {seed + 1} of {asked.seeds}")
         tested = trainer.tested(chosen, seed)
         before[seed] = _final(tested, seed, chosen, chosen_by(asked, len(tries)), val)
-        _write(folder, _summed(asked, data, list(before.values()), tries))
+        _write(folder, _summed(data, list(before.values()), tries))
         runs.append(before[seed])
-    score = _summed(asked, data, runs, tries)
+    score = _summed(data, runs, tries)
     spread_words = "" if score.spread is None else f" (standard deviation {percent(score.spread)})"
     console.say(f"{score.label}: {percent(score.top1)}{spread_words}", "")
     return score
@@ -136,7 +136,7 @@ def _final(found: Score, seed: int, setting: Setting, chosen: str, val: float | 
     )
 
 
-def _summed(asked: Asked, data: TaskData, runs: Sequence[VtabRun], tries: tuple[VtabTry, ...]) -> VtabTaskScore:
+def _summed(data: TaskData, runs: Sequence[VtabRun], tries: tuple[VtabTry, ...]) -> VtabTaskScore:
     task = data.task
     empty = VtabTaskScore(
         task=task.name,
@@ -153,7 +153,7 @@ def _summed(asked: Asked, data: TaskData, runs: Sequence[VtabRun], tries: tuple[
         source=data.source,
         regenerated=data.regenerated,
         exact=data.exact,
-        notes=(*data.notes, *_sizes(asked, data)),
+        notes=data.notes,
         runs=(),
         tries=tries,
     )
@@ -173,14 +173,3 @@ def _with_runs(score: VtabTaskScore, runs: Sequence[VtabRun]) -> VtabTaskScore:
         expected=expected,
         failed=expected - seen,
     )
-
-
-def _sizes(asked: Asked, data: TaskData) -> list[str]:
-    """Where a part does not have the published number of images; versions of a data set differ by one or two."""
-    task = data.task
-    pairs = [("test", len(data.test), task.test)]
-    if asked.vtab == "full":
-        pairs += [("training", len(data.train), task.train), ("validation", len(data.val), task.val)]
-    else:
-        pairs += [("training", len(data.train), 800), ("validation", len(data.val), 200)]
-    return [f"{have:,} {part} images, {published:,} published" for part, have, published in pairs if have != published]
