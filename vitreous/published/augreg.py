@@ -1,4 +1,4 @@
-"""Steiner et al., "How to train your ViT?", TMLR 2022 (AugReg): levels, Tables 3 and 4, the release's, VTAB by groups.
+"""Steiner et al., "How to train your ViT?", TMLR 2022 (AugReg): models, levels, Tables 3 and 4, the release's, VTAB.
 
 Levels and Table 4 are those of recipe/augreg.py. Every score of Table 3 is the best of 28 settings, and which one that
 was stands nowhere: commands take the level that the authors' code recommends for the model where it has one.
@@ -6,6 +6,7 @@ was stands nowhere: commands take the level that the authors' code recommends fo
 
 from __future__ import annotations
 
+from vitreous.architecture import ViTConfig
 from vitreous.published import repeat
 from vitreous.published.tables import Cell, Column, Repeat, Row, Table, grid
 from vitreous.published.vtab import groups
@@ -81,8 +82,8 @@ _RELEASED = "starts from the released weights, the best of 28 settings"
 
 
 def tables() -> tuple[Table, ...]:
-    """The levels of augmentation, Tables 3 and 4, the release's own, and means of VTAB's groups."""
-    return _levels(), _table_3(), _table_4(), _readme(), _vtab()
+    """The models, the levels of augmentation, Tables 3 and 4, the release's own, and means of VTAB's groups."""
+    return _models(), _levels(), _table_3(), _table_4(), _readme(), _vtab()
 
 
 def model_name(row: str) -> str:
@@ -92,6 +93,32 @@ def model_name(row: str) -> str:
         row: as the paper writes it.
     """
     return find_model(row).name
+
+
+def _models() -> Table:
+    rows = []
+    for name in reversed(grid(_TABLE_3)):
+        config = find_model(name)
+        assert isinstance(config, ViTConfig)
+        units = "none" if config.stem is None else "-".join(map(str, config.stem.layers)) or "stem only"
+        sizes = (config.depth, config.embed_dim, config.mlp_dim, config.num_heads)
+        again = Repeat(commands=(f"vitreous models {config.name}",))
+        printed = (*map(str, sizes), units, str(config.stride[0]))
+        rows.append(Row(name=name, cells=tuple(Cell(printed=text, repeat=again) for text in printed)))
+    return Table(
+        name="augreg-models",
+        title="Configurations of the nine models",
+        source=f"{PAPER}, Tables 1 and 2",
+        unit="sizes",
+        corner="model",
+        columns=(
+            *(Column(name=name) for name in ("layers", "hidden size D", "MLP size", "heads")),
+            Column(name="ResNet units", about="in each stage before the patches"),
+            Column(name="pixels a token", about="from one token to the next"),
+        ),
+        rows=tuple(rows),
+        notes=("The numbers are those of the zoo, whose parameters `vitreous models NAME` counts.",),
+    )
 
 
 def _levels() -> Table:
