@@ -21,7 +21,7 @@ _LONGEST = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compare:
-    """Two models on the same images: which is better, and whether that is more than chance."""
+    """Two models on the same images: which is better, and is it more than chance?"""
 
     a: str = positional()
     """The first model: a run folder, a model file in any dialect, or published weights."""

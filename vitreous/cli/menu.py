@@ -110,7 +110,7 @@ GROUPS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             ),
             Verb(
                 "paper",
-                "the papers' tables, what repeats each number, and the same in miniature",
+                "the papers' tables, what repeats a number, the same in miniature",
                 "vitreous paper vit-table2",
                 "paper:Paper",
             ),
