@@ -20,14 +20,26 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
 
 
-@pytest.fixture(scope="module")
-def somewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stories() -> list[list[tuple[str, str]]]:
+    """The page's examples; those that name the same run or file are one story, in the order of the page."""
+    told: list[tuple[set[str], list[int]]] = []
+    for place, (language, text) in enumerate(FENCED):
+        if language in ("sh", "python"):
+            names, places = set(re.findall(r"runs/\w+|\w+\.safetensors|\w+\.npz", text)), [place]
+            for story in [story for story in told if story[0] & names]:
+                told.remove(story)
+                names, places = names | story[0], places + story[1]
+            told.append((names, places))
+    return [[FENCED[place] for place in sorted(places)] for _, places in told]
+
+
+@pytest.fixture
+def somewhere(tmp_path: Path) -> Path:
     """A folder as a newcomer has it: photos, and a new one."""
-    folder = tmp_path_factory.mktemp("newcomer")
-    write_photos(folder / "photos", per_class=6)
-    write_photos(folder / "more-photos", per_class=3, first=50)
-    Image.fromarray(stripes(1, 99, (120, 90))).save(folder / "new.jpg")
-    return folder
+    write_photos(tmp_path / "photos", per_class=6)
+    write_photos(tmp_path / "more-photos", per_class=3, first=50)
+    Image.fromarray(stripes(1, 99, (120, 90))).save(tmp_path / "new.jpg")
+    return tmp_path
 
 
 def run(words: list[str], folder: Path) -> None:
@@ -40,17 +52,26 @@ def run(words: list[str], folder: Path) -> None:
     assert 0 == ran.returncode, f"{' '.join(words)}\n{ran.stdout}\n{ran.stderr}"
 
 
-def test_every_command_and_every_example_runs(somewhere: Path) -> None:
-    """In the order of the page, in one folder, as written."""
-    in_order = [(language, text) for language, text in FENCED if language in ("sh", "python")]
-    assert len(in_order) >= 5
-    for language, text in in_order:
+STORIES = stories()
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[text.splitlines()[0][:40] for (_, text), *_ in STORIES])
+def test_every_command_and_every_example_runs(somewhere: Path, story: list[tuple[str, str]]) -> None:
+    """In the order of the page, in one folder for what belongs together, as written."""
+    for language, text in story:
         if language == "python":
             run([sys.executable, "-c", text], somewhere)
             continue
         for line in text.strip().splitlines():
             assert line.startswith("vitreous "), line
             run(["bash", "-c", line], somewhere)
+
+
+def test_no_example_is_left_out() -> None:
+    """Every fenced command or program of the page belongs to exactly one story."""
+    told = sorted(part for story in STORIES for part in story)
+    assert told == sorted(part for part in FENCED if part[0] in ("sh", "python"))
+    assert len(told) >= 5
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
