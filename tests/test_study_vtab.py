@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import filelock
 import numpy as np
@@ -30,6 +31,7 @@ from vitreous.errors import DataError, DivergedError, InterruptedRun, UsageError
 from vitreous.published.vtab import TASKS, find_task
 from vitreous.recipe import find_recipe
 from vitreous.results import VtabResult
+from vitreous.study.vtab import work
 from vitreous.study.vtab.settings import Asked, settings_of
 from vitreous.study.vtab.task import choose, score_task
 from vitreous.study.vtab.training import Score, train_head
@@ -446,6 +448,19 @@ def test_jobs_give_what_one_process_gives(tmp_path: Path, four: tuple[Path, Vtab
     shared = vt.vtab("vit-test", root, tasks=FOUR, seeds=1, out=tmp_path / "out", jobs=2, **SMALL)
     assert alone.tasks == shared.tasks
     assert 2 == len(list((tmp_path / "out").glob("log-*.txt")))
+
+
+def test_what_broke_in_one_of_several_processes_stands_in_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = work.Job(asked=Asked(tasks=("dtd",)), root=tmp_path, out=tmp_path, command="vitreous vtab", visit="one")
+    monkeypatch.setattr(work, "find_origin", create_autospec(work.find_origin, side_effect=ZeroDivisionError("odd")))
+    monkeypatch.setattr(os, "setsid", lambda: None)  # else this process leaves the terminal of the tests
+    with pytest.raises(SystemExit, match="1"):
+        work._worker(job, "vit-test", ["dtd"])
+    (log,) = tmp_path.glob("log-*.txt")
+    assert log.read_text(encoding="utf-8").startswith("Traceback")
+    assert "ZeroDivisionError: odd" in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -287,6 +288,9 @@ def _worker(job: Job, source: str | Path | Architecture, names: Sequence[str]) -
         except VitreousError as error:
             console.say(str(error))
             code = error.exit_code
+        except Exception:  # the parent names this file: what went wrong has to stand in it
+            log.write(traceback.format_exc())
+            code = 1
         finally:
             console.use(None)
     sys.exit(code)
