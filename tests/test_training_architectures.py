@@ -290,7 +290,9 @@ def test_the_card_says_what_the_model_is(pretrained: Runs, name: str, said: list
             assert words in text
 
 
-@pytest.mark.parametrize(("name", "gigas"), [("bit-r50x1", "4.09"), ("r50+vit-b16", "21.5")])
+@pytest.mark.parametrize(
+    ("name", "gigas"), [("bit-r50x1", "4.09"), pytest.param("r50+vit-b16", "21.5", marks=pytest.mark.slow)]
+)
 def test_a_dry_run_of_a_large_one_says_what_it_would_cost(name: str, gigas: str) -> None:
     """Micro-batch, multiply-adds and memory, and nothing is written."""
     lines = "\n".join(plan("pretrain", "digits", model=name, threads=1, precision="float32", steps=9, micro_batch=4))

@@ -60,7 +60,8 @@ def test_there_and_back_every_number_is_the_same(tmp_path: Path, to: str) -> Non
     done = convert(tmp_path / "model.safetensors", tmp_path / "there", to)
     assert (done.source_dialect, done.target_dialect, done.differences) == ("native", to, ())
     assert done.max_difference <= 1e-5
-    assert [d.name for d in DIALECTS if d.recognises(open_container(tmp_path / "there"))] == [to]
+    there = open_container(tmp_path / "there")
+    assert [d.name for d in DIALECTS if d.recognises(there)] == [to]
 
     back = convert(tmp_path / "there", tmp_path / "back.safetensors", "native", settings={"image_size": (48, 48)})
     assert back.source_dialect == to
