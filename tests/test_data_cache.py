@@ -23,7 +23,7 @@ from vitreous import console
 from vitreous.config import AugmentConfig, PreprocessConfig
 from vitreous.data.augmenting.augment import augment, ground, sample_rng
 from vitreous.data.feeding.cache import ImageCache, free_memory, stamp_of
-from vitreous.data.feeding.cache_file import held_bytes
+from vitreous.data.feeding.cache_file import held_bytes, open_cache_file
 from vitreous.data.feeding.loader import training_batches
 from vitreous.data.imageset import ImageSet, array_set
 from vitreous.data.layouts.folders.folders import class_folders
@@ -275,6 +275,18 @@ def test_two_processes_fill_it_at_once(photos: Path) -> None:
         kept = cache.find(index)
         assert kept is not None
         assert (kept == images.read(index)).all()
+
+
+def test_what_two_processes_read_at_once_takes_room_once(tmp_path: Path) -> None:
+    """Both looked for an image, found nothing and read it: a file with room for few more than all keeps all."""
+    files = [open_cache_file(tmp_path, "set", count=4, size=4 * 3072, bound=1 << 20) for _ in range(2)]
+    for index in range(4):
+        image = np.full((16, 64, 3), index, np.uint8)
+        assert [None, None] == [file.find(index, (7, 9)) for file in files]
+        for file in files:
+            file.keep(index, (7, 9), image)
+        for file in files:
+            assert (file.find(index, (7, 9)) == image).all()
 
 
 @needs_mounts

@@ -452,6 +452,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     for name, _ in rows:
         (tmp_path / name).hardlink_to(tmp_path / "a.png")
     path = table(tmp_path, ("path", "label"), *rows)
+    found(table(photos(tmp_path / "few"), ("path", "label"), *ROWS))  # what the first one imports is not a row's
     tracemalloc.start()
     try:
         answer = found(path)

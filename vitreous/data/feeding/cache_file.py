@@ -3,7 +3,7 @@
 The file is sized when it is made: a page of header, a table with one entry for each image of the set, and room for
 pixels. An image is put where nothing lies yet, and its entry is written last; entry and pixels each carry a CRC-32. So
 whatever is half written, by a killed process or a lost write, does not count, and a flipped bit is noticed: the image
-is then read anew. Places are given out under a lock that all processes share.
+is then read anew. Writing is done under a lock that all processes share.
 
 Writing goes through the file and not through the map: on a full disk that is an error, where a map would end the
 process.
@@ -102,7 +102,9 @@ class CacheFile:
         pixels = np.ascontiguousarray(image)
         height, width = (pixels.shape[0], 0) if pixels.ndim == 1 else pixels.shape[:2]
         try:
-            with self._writing:
+            with self._writing, self._shared:
+                if self.find(index, stamp) is not None:
+                    return  # another process had the same image to read: twice there, it would take others' room
                 place = self._place_for(pixels.nbytes)
                 if place is None:
                     return
@@ -117,15 +119,14 @@ class CacheFile:
 
     def _place_for(self, length: int) -> int | None:
         """Where nothing lies and nobody else will write; None where the file is full."""
-        with self._shared:
-            taken, crc = _CURSOR.unpack_from(self._map, _CURSOR_AT)
-            if crc != zlib.crc32(taken.to_bytes(8, "little")):
-                raise OSError(None, "its header is damaged; delete it")
-            begins = -(-taken // _ALIGNED) * _ALIGNED
-            if begins + length > self._size:
-                self._open = False
-                return None
-            self._write(_CURSOR_AT, _cursor(begins + length))
+        taken, crc = _CURSOR.unpack_from(self._map, _CURSOR_AT)
+        if crc != zlib.crc32(taken.to_bytes(8, "little")):
+            raise OSError(None, "its header is damaged; delete it")
+        begins = -(-taken // _ALIGNED) * _ALIGNED
+        if begins + length > self._size:
+            self._open = False
+            return None
+        self._write(_CURSOR_AT, _cursor(begins + length))
         return self._first + begins
 
     def _write(self, at: int, content: bytes | memoryview) -> None:
