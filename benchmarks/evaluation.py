@@ -3,7 +3,7 @@
 Nothing is trained, and images are drawn. Each question is asked in a process of its own, --rounds times; the middle
 counts, and memory is what the process held at its height above what it held before. scikit-learn answers one as well.
 
-    python benchmarks/evaluation.py            three minutes, 1.5 GB
+    python benchmarks/evaluation.py            five minutes, 2 GB
     python benchmarks/evaluation.py --quick    a hundredth of everything: does it run?
 """
 

@@ -313,7 +313,8 @@ def test_a_sweep_counts_every_rate_and_the_run_that_follows() -> None:
 
 def test_bits_rule_is_counted_as_it_stands_for_imagenet() -> None:
     """20,000 steps of 512 images, not the 500 of a small data set."""
-    (line,) = find_table("bit-imagenet").rows[0].cells[0].repeat.commands  # type: ignore[union-attr]
+    _, _, cell = next(find_table("bit-imagenet").cells())
+    (line,) = cell.repeat.commands
     rule = find_recipe("bit-hyperrule", "finetune")
     small = budget(as_trained(find_model("resnet-r50x1"), rule, 1000), rule, 0)
     assert 20_000 * 512 == 40 * small.seen

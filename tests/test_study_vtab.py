@@ -32,7 +32,7 @@ from vitreous.published.vtab import TASKS, find_task
 from vitreous.recipe import find_recipe
 from vitreous.results import VtabResult
 from vitreous.study.vtab import work
-from vitreous.study.vtab.settings import Asked, settings_of
+from vitreous.study.vtab.settings import Asked, Setting, settings_of
 from vitreous.study.vtab.task import choose, score_task
 from vitreous.study.vtab.training import Score, train_head
 
@@ -77,15 +77,15 @@ class Scripted:
     def __init__(self, val: dict[str, float | None], test: dict[str, float]) -> None:
         self.val, self.test, self.asked = val, test, [("", "", 0)][:0]
 
-    def validated(self, setting: object, seed: int) -> Score:
-        name = setting.name  # type: ignore[attr-defined]
+    def validated(self, setting: Setting, seed: int) -> Score:
+        name = setting.name
         self.asked.append(("val", name, seed))
         if (value := self.val[name]) is None:
             raise DivergedError("the loss is no longer a number")
         return Score(value, 5, 5, 0.1, "")
 
-    def tested(self, setting: object, seed: int) -> Score:
-        name = setting.name  # type: ignore[attr-defined]
+    def tested(self, setting: Setting, seed: int) -> Score:
+        name = setting.name
         self.asked.append(("test", name, seed))
         return Score(self.test[name] + seed / 100, 8, 9, 0.1, "")
 

@@ -10,16 +10,16 @@ import pytest
 
 from vitreous.errors import UnknownNameError, UsageError
 from vitreous.published.vtab import TASKS, find_task
-from vitreous.published.vtab_results import BIT_RERUNS, TABLE_9, leaderboard
+from vitreous.published.vtab_results import BIT_RERUNS, TABLE_9, VtabResult, leaderboard
 from vitreous.study.vtab.run import plan_vtab, run_vtab
 from vitreous.study.vtab.score import aggregate, spread, spreads
-from vitreous.study.vtab.settings import Asked, deviations, parse_tasks, settings_of
+from vitreous.study.vtab.settings import Asked, Method, Protocol, deviations, parse_tasks, settings_of
 
 
 @pytest.mark.parametrize(("row", "mean"), list(zip(TABLE_9, (77.632, 76.289, 72.711), strict=True)))
-def test_means_of_table_9(row: object, mean: float) -> None:
+def test_means_of_table_9(row: VtabResult, mean: float) -> None:
     """Each task counts alike: 77.632, 76.289 and 72.711, which the paper rounds to 77.63, 76.28 and 72.72."""
-    assert mean == pytest.approx(aggregate(row.scores).mean19, abs=5e-4)  # type: ignore[attr-defined]
+    assert mean == pytest.approx(aggregate(row.scores).mean19, abs=5e-4)
 
 
 def test_mean_of_groups_is_another_number() -> None:
@@ -113,8 +113,8 @@ def test_the_random_search_is_the_same_for_all_tasks_and_grows_without_changing(
 
 
 @pytest.mark.parametrize("protocol", ["paper", "light", "heavy", "augreg"])
-def test_what_a_person_changes_holds_for_every_setting_and_is_told(protocol: str) -> None:
-    asked = Asked(protocol=protocol, steps=7, image_size=40, batch_size=6, set="dropout=0.25", trials=4)  # type: ignore[arg-type]
+def test_what_a_person_changes_holds_for_every_setting_and_is_told(protocol: Protocol) -> None:
+    asked = Asked(protocol=protocol, steps=7, image_size=40, batch_size=6, set="dropout=0.25", trials=4)
     for setting in settings_of(asked, find_task("dsprites_loc")):
         recipe = setting.resolved(asked)
         assert (7, (40, 40), 6, 0.25) == (recipe.steps, recipe.image_size, recipe.batch_size, recipe.dropout)
@@ -124,8 +124,8 @@ def test_what_a_person_changes_holds_for_every_setting_and_is_told(protocol: str
 
 @pytest.mark.parametrize("protocol", ["paper", "light", "heavy", "augreg"])
 @pytest.mark.parametrize("steps", [None, 7])
-def test_every_setting_has_a_folder_and_a_name_of_its_own(protocol: str, steps: int | None) -> None:
-    found = settings_of(Asked(protocol=protocol, steps=steps, trials=6), find_task("dtd"))  # type: ignore[arg-type]
+def test_every_setting_has_a_folder_and_a_name_of_its_own(protocol: Protocol, steps: int | None) -> None:
+    found = settings_of(Asked(protocol=protocol, steps=steps, trials=6), find_task("dtd"))
     assert len(found) == len({each.slug for each in found}) == len({each.name for each in found})
 
 
@@ -144,10 +144,10 @@ def test_numbers_that_every_setting_states_itself_are_not_changed_by_set(words: 
 @pytest.mark.parametrize("run", [run_vtab, plan_vtab])
 @pytest.mark.parametrize("method", ["full", "linear"])
 def test_patches_that_do_not_divide_the_resolution_stop_it_before_it_begins(
-    tmp_path: Path, run: Callable[..., object], method: str
+    tmp_path: Path, run: Callable[..., object], method: Method
 ) -> None:
     """As the 384 pixels of the paper's setting are not divided by the patches of an H/14."""
-    asked = Asked(image_size=38, method=method, tasks=("kitti",))  # type: ignore[arg-type]
+    asked = Asked(image_size=38, method=method, tasks=("kitti",))
     with pytest.raises(UsageError, match="not divisible") as refused:
         run("vit-test", asked, tmp_path, tmp_path / "out")
     assert "--image-size N: an image height of 32 or 40 pixels" == refused.value.remedy

@@ -131,8 +131,8 @@ def _demo_curve(curves: Sequence[CurveSet]) -> dict[str, Any] | None:
     held_out = any(record.val_accuracy is not None for curve in curves for record in curve.records)
     field, on = ("val_accuracy", "held-out") if held_out else ("accuracy", "training")
     lines = [
-        Series(name=curve.name, points=points_over_epochs(curve.records, field), style=style)
-        for curve, style in zip(curves, styles, strict=False)
+        Series(name=curve.name, points=points_over_epochs(curve.records, field), style=styles[place % len(styles)])
+        for place, curve in enumerate(curves)
     ]
     title = f"Accuracy on {on} images"
     return {

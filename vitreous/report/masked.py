@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from vitreous.config import ModelCard, Recipe
@@ -16,7 +15,8 @@ from vitreous.report import images
 from vitreous.report.card import UNKNOWN, fenced, markdown_table, safe
 from vitreous.report.content import Command, DataSheet
 from vitreous.report.facts import model_facts, recipe_facts
-from vitreous.report.figure import Series, interval_strip, line_chart
+from vitreous.report.figure import interval_strip
+from vitreous.report.pieces import training_charts
 from vitreous.report.words import count, name, percent, plain, points, sentence
 from vitreous.results import Baseline, EpochRecord, Failure, RunResult
 
@@ -112,7 +112,7 @@ def masked_view(report: MaskedReport) -> dict[str, Any]:
         "failed": {"count": len(score.failed), "rows": score.failed[:50]},
         "share_hidden": percent(report.recipe.masked_share, 0),
         "guesses": [_guess(guess) for guess in score.guesses],
-        "charts": _charts(report.records),
+        "charts": training_charts(report.records, "Colours said rightly", floor=0.0),
         "data": report.data,
         "left_out": {"count": len(report.data.failed), "rows": report.data.failed[:50]},
         "command": report.command,
@@ -219,23 +219,3 @@ def _guess(guess: Guess) -> dict[str, Any]:
         "share": guess.share,
         "path": guess.path,
     }
-
-
-def _share(share: float) -> str:
-    return percent(share, 0 if round(100 * share, 3) % 1 == 0 else 1)
-
-
-def _charts(records: Sequence[EpochRecord]) -> list[tuple[str, Markup]]:
-    def series(label: str, field: str, style: str) -> Series:
-        values = [(record.epoch, getattr(record, field)) for record in records]
-        points = tuple((epoch, float(value)) for epoch, value in values if value is not None)
-        return Series(name=label, points=points, style=style)
-
-    loss = [series("training", "loss", "third"), series("held-out", "val_loss", "first")]
-    right = [series("training", "accuracy", "third"), series("held-out", "val_accuracy", "first")]
-    rate = [series("learning rate", "learning_rate", "second")]
-    return [
-        ("Loss", line_chart("Loss", loss, across="epoch", floor=0.0)),
-        ("Colours said rightly", line_chart("Colours said rightly", right, across="epoch", spell=_share, floor=0.0)),
-        ("Learning rate", line_chart("Learning rate", rate, across="epoch", floor=0.0)),
-    ]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from vitreous.report import images
 from vitreous.report.content import (
     LOOKS_SHOWN,
     Exhibit,
     Picture,
 )
-from vitreous.report.figure import interval_strip
+from vitreous.report.figure import Series, interval_strip, line_chart
 from vitreous.report.matrix import chosen_classes, heat_map
 from vitreous.report.words import (
     confusions,
@@ -159,6 +161,31 @@ def points_over_epochs(records: Sequence[EpochRecord], field: str) -> tuple[tupl
     """
     values = [(record.epoch, getattr(record, field)) for record in records]
     return tuple((epoch, float(value)) for epoch, value in values if value is not None)
+
+
+def training_charts(
+    records: Sequence[EpochRecord], right: str, *, floor: float | None = None, ceiling: float | None = None
+) -> list[tuple[str, Markup]]:
+    """Loss, share of right answers and learning rate over epochs, each with its title.
+
+    Args:
+        records: lines of metrics.jsonl.
+        right: what the share of right answers is called.
+        floor: of its axis.
+        ceiling: of its axis.
+    """
+
+    def series(label: str, field: str, style: str) -> Series:
+        return Series(name=label, points=points_over_epochs(records, field), style=style)
+
+    loss = [series("training", "loss", "third"), series("held-out", "val_loss", "first")]
+    share = [series("training", "accuracy", "third"), series("held-out", "val_accuracy", "first")]
+    rate = [series("learning rate", "learning_rate", "second")]
+    return [
+        ("Loss", line_chart("Loss", loss, across="epoch", floor=0.0)),
+        (right, line_chart(right, share, across="epoch", spell=share_in_words, floor=floor, ceiling=ceiling)),
+        ("Learning rate", line_chart("Learning rate", rate, across="epoch", floor=0.0)),
+    ]
 
 
 def share_in_words(share: float) -> str:

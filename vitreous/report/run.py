@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from vitreous.console import duration
 from vitreous.report.content import (
     MISTAKES_SHOWN,
@@ -14,7 +12,7 @@ from vitreous.report.content import (
     RunReport,
 )
 from vitreous.report.facts import model_facts, recipe_facts
-from vitreous.report.figure import Series, line_chart, reliability_diagram
+from vitreous.report.figure import reliability_diagram
 from vitreous.report.pieces import (
     attended,
     exhibit_view,
@@ -22,10 +20,9 @@ from vitreous.report.pieces import (
     headline_view,
     matrix_view,
     mistakes_in_words,
-    points_over_epochs,
     rests_on,
     row_view,
-    share_in_words,
+    training_charts,
     weakness,
 )
 from vitreous.report.words import (
@@ -74,7 +71,7 @@ def run_view(report: RunReport) -> dict[str, Any]:
         "reliability": reliability_diagram(reliability(evaluation)),
         "calibration_words": calibration_in_words(evaluation),
         "calibration_error": evaluation.calibration_error,
-        "charts": _charts(report.records),
+        "charts": training_charts(report.records, "Accuracy", ceiling=1.0),
         **_records(report.records),
         "data": report.data,
         "counts": _counts(report.data, report.card.classes or classes),
@@ -121,20 +118,6 @@ def _small_facts(report: RunReport) -> list[tuple[str, str]]:
     facts.append(("classes", f"{len(evaluation.classes):,}"))
     facts.append(("training took", duration(report.result.seconds)))
     return facts
-
-
-def _charts(records: Sequence[EpochRecord]) -> list[tuple[str, Markup]]:
-    def series(label: str, field: str, style: str) -> Series:
-        return Series(name=label, points=points_over_epochs(records, field), style=style)
-
-    loss = [series("training", "loss", "third"), series("held-out", "val_loss", "first")]
-    accuracy = [series("training", "accuracy", "third"), series("held-out", "val_accuracy", "first")]
-    rate = [series("learning rate", "learning_rate", "second")]
-    return [
-        ("Loss", line_chart("Loss", loss, across="epoch", floor=0.0)),
-        ("Accuracy", line_chart("Accuracy", accuracy, across="epoch", spell=share_in_words, ceiling=1.0)),
-        ("Learning rate", line_chart("Learning rate", rate, across="epoch", floor=0.0)),
-    ]
 
 
 def _records(records: Sequence[EpochRecord]) -> dict[str, Any]:
