@@ -92,7 +92,7 @@ class Probe:
         console.say(f"probing {who} on {harmless(data)}: {', '.join(self._kinds())}; no weight is trained")
         if self.dry_run:
             return self._plan(models, data)
-        steps = _next(models, data, self.layers)
+        steps = self._next(models, data)
         found = probe(
             list(models),
             data,
@@ -153,22 +153,26 @@ class Probe:
             ("--shots", self.shots),
             ("--seeds", self.seeds),
             ("--out", self.out),
-            ("--root", self.root),
         ):
             words += [flag, value] if value is not None else []
         words += ["--val", f"{self.val:g}"] if self.val != 0.2 else []
-        words += ["--bad-images", self.bad_images] if self.bad_images != "error" else []
-        return words + (["--seed", str(self.seed)] if self.seed else [])
+        words += ["--seed", str(self.seed)] if self.seed else []
+        return words + self._reading()
 
+    def _reading(self) -> list[str]:
+        """The flags that were typed and without which the same images cannot be read again."""
+        words = ["--root", self.root] if self.root is not None else []
+        return words + (["--bad-images", self.bad_images] if self.bad_images != "error" else [])
 
-def _next(models: list[str], data: str, layers: bool) -> list[tuple[str, str]]:
-    first = models[0] if len(models) == 1 else "MODEL"
-    steps = [(command("finetune", data, "--model", first), "train it on these images")]
-    if not layers:
-        steps.append((command("probe", *models, data, "--layers", "--out", "probe"), "block by block, as a page"))
-    else:
-        steps.append((command("cost", first, "--recipe", "small-finetune", "--data", data), "what training takes"))
-    return steps
+    def _next(self, models: list[str], data: str) -> list[tuple[str, str]]:
+        first, reading = models[0] if len(models) == 1 else "MODEL", self._reading()
+        steps = [(command("finetune", data, *reading, "--model", first), "train it on these images")]
+        if not self.layers:
+            again = command("probe", *models, data, *reading, "--layers", "--out", "probe")
+            steps.append((again, "block by block, as a page"))
+        else:
+            steps.append((command("cost", first, "--recipe", "small-finetune", "--data", data), "what training takes"))
+        return steps
 
 
 def _scores(found: ProbeResult) -> list[str]:
