@@ -178,12 +178,13 @@ def test_the_verb_says_it_to_people_and_machines(
 
     rng: Any = np.random.default_rng(0)
     for place in range(3):
-        folder = tmp_path / "data" / f"classe n° {place} «é»"
+        folder = tmp_path / "data" / "train" / f"classe n° {place} «é»"
         folder.mkdir(parents=True)
         for number in range(4):
             Image.fromarray(rng.integers(0, 256, (30, 44, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    assert 0 == main(["compare", "a.safetensors", "b.safetensors", "data", "--out", "page"])
+    assert 0 == main(["compare", "a.safetensors", "b.safetensors", "data", "--split", "train", "--out", "page"])
     said = capfd.readouterr().out
+    assert "vitreous evaluate b.safetensors data --split train --out evaluation" in said
     assert "12 of 12 images seen by both" in said
     assert "McNemar's exact test: p = " in said
     assert "page/report.html" in said

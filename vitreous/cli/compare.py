@@ -54,7 +54,8 @@ class Compare:
         for model in (self.a, self.b):
             self.hub.settle(model)
         console.say(f"comparing on {harmless(self.data)}", *self._named())
-        again = ["compare", self.a, self.b, self.data, *self._typed()]
+        reading = self._reading()
+        again = ["compare", self.a, self.b, self.data, *reading, *(["--seed", str(self.seed)] if self.seed else [])]
         found = compare(
             self.a,
             self.b,
@@ -71,7 +72,8 @@ class Compare:
         )
         console.say(*_figures(found), *_classes(found), *_failures(found))
         console.say("", *self._named(), "", _sentence(found), *_how_sure(found))
-        steps = [(command("evaluate", self.b, self.data, "--out", "evaluation"), "everything about one of them")]
+        whole = command("evaluate", self.b, self.data, *reading, "--out", "evaluation")
+        steps = [(whole, "everything about one of them")]
         if found.html is None:
             steps.insert(0, (command(*again, "--out", "comparison"), "a page with the images only one gets right"))
         else:
@@ -82,12 +84,12 @@ class Compare:
     def _named(self) -> list[str]:
         return [f"  A  {harmless(self.a)}", f"  B  {harmless(self.b)}"]
 
-    def _typed(self) -> list[str]:
-        """The flags that were typed and decide what is found."""
+    def _reading(self) -> list[str]:
+        """The flags that were typed and say which images are meant."""
         words = []
         for flag, value in (("--split", self.split), ("--root", self.root)):
             words += [flag, value] if value is not None else []
-        return words + (["--seed", str(self.seed)] if self.seed else [])
+        return words
 
 
 def _figures(found: Comparison) -> list[str]:
