@@ -356,6 +356,13 @@ class Forked:
         os._exit(code)
 
 
+def late(work: Path) -> None:
+    """Rank 2 is two seconds behind rank 0, which holds the store that all meet at, and waits as long."""
+    if os.environ["RANK"] == "2":
+        time.sleep(2)
+    endless(work, "absent", HASTIER)
+
+
 def endless(work: Path, name: str, patience: Patience, strategy: str | None = None, *, far: bool = False) -> None:
     """Train, or only speak, until something happens to one of the processes; `work/NAME-RANK` says that it goes on.
 
@@ -427,7 +434,7 @@ def faults(work: Path) -> dict[str, list[dict[str, object]]]:
         "pauses": (2, lambda: endless(work, "pauses", HASTY), (1, stop)),
         "fails": (2, lambda: endless(work, "fails", usual), None),
         "asked": (2, lambda: endless(work, "asked", HASTY), None),
-        "absent": (3, lambda: endless(work, "absent", HASTIER), None),
+        "absent": (3, lambda: late(work), None),
     }
     worlds = {
         name: Forked(work, size, job, absent=(1,) if name == "absent" else ()) for name, (size, job, _) in cases.items()

@@ -15,6 +15,7 @@ from vitreous.distributed.world import World
 from vitreous.errors import ResourceError
 
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.5  # seconds between two looks: many processes look rarely
+_GRACE = 4.0  # seconds that rank 0 waits longer, if it holds the store: the others ask there who never came
 
 
 def held_by_torchrun() -> bool:
@@ -36,8 +37,9 @@ def meet(here: World, seconds: float) -> Store:
     Raises:
         ResourceError: some never came.
     """
-    store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=seconds)))
-    until, pause, word = time.monotonic() + seconds, _FIRST_LOOK, secrets.token_hex(8)
+    patience = seconds if here.rank or held_by_torchrun() else seconds + _GRACE
+    store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=patience)))
+    until, pause, word = time.monotonic() + patience, _FIRST_LOOK, secrets.token_hex(8)
     hellos = [f"vitreous/hello/{rank}" for rank in range(here.size)]
     answers = [f"vitreous/answer/{rank}" for rank in range(1, here.size)]
     store.set(hellos[here.rank], word)
